@@ -1,0 +1,80 @@
+"""The base of every contract: a frozen value with one canonical byte form.
+
+A contract is a public fact of the system. It has no I/O, imports nothing of ours but its siblings, and says itself on
+which subject it may stand (`subject()`), so that a valid message moved to another subject is refused by the gate.
+
+Canonical bytes are the compact JSON that `encode()` returns: fields in the order of declaration, UTF-8, no NaN or
+infinity. Machines are compared by these bytes (docs/adr/0002), so they never depend on the host.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from broker.errors import SchemaError
+
+Token = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""A name that may stand as one token of a subject: incident, task, instance and device names."""
+
+Scalar = str | int | float | bool
+"""What an argument of a task may be."""
+
+MAX_OUT = 2_000
+"""Longest free text, in characters, that a result or a note may carry."""
+
+
+def _no_control_characters(text: str) -> str:
+    bad = next((c for c in text if (ord(c) < 32 and c not in "\n\t") or ord(c) == 127), None)
+    if bad is not None:
+        raise ValueError(f"contains the control character U+{ord(bad):04X}")
+    return text
+
+
+CleanText = Annotated[str, AfterValidator(_no_control_characters)]
+"""Text that people or software wrote: no control characters but newline and tab."""
+
+
+class Frozen(BaseModel):
+    """An immutable value: unknown fields refused, no NaN, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def encode(self) -> bytes:
+        """Return the canonical JSON bytes of this value."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read a value from JSON bytes.
+
+        Raises:
+            SchemaError: the bytes are not a value of this type; the text names the first wrong field.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise SchemaError(cls.__name__, describe(error)) from error
+
+
+class Contract(Frozen):
+    """A message. `TYPE` is its name in the envelope; `subject()` the only subject it may stand on."""
+
+    TYPE: ClassVar[str] = ""
+
+    def subject(self) -> str:
+        """Return the subject this message is published on."""
+        raise NotImplementedError(f"{type(self).__name__} names no subject")
+
+
+def describe(error: ValidationError) -> str:
+    """Return one line for the first few faults of a validation error: `field: what is wrong`."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = [f"{'.'.join(str(part) for part in fault['loc']) or 'value'}: {fault['msg']}" for fault in faults[:3]]
+    more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
+    return "; ".join(lines) + more
+
+
+UnitInterval = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A ratio, 0..1."""
