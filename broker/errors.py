@@ -21,6 +21,7 @@ BrokerError
 │   └── UnknownOutcomeError      indefinite: no answer; the message may or may not be stored
 ├── BrokerDownError              no connection to the broker
 ├── DivergenceError              a machine decided something else than the journal says it did
+├── SnapshotError                a snapshot is damaged or of another machine; the journal is read instead
 ├── KeyringError                 wrong passphrase, damaged or missing key file
 └── SettingsError                bad configuration; names the key and the nearest known one
 ```
@@ -170,6 +171,10 @@ class DivergenceError(BrokerError):
         self.recorded = recorded
         self.decided = decided
         self.cause = cause
+
+
+class SnapshotError(BrokerError):
+    """A snapshot cannot be used: damaged, or of another machine or version. Nothing is lost: the journal has it all."""
 
 
 class KeyringError(BrokerError):

@@ -102,7 +102,8 @@ class Broker(Protocol):
             message_id: a second publish with the same id inside the duplicate window stores nothing.
             fence: refuse if the claim moved on.
             ttl_s: whole seconds after which the journal drops the message.
-            cancel_timer: a timer's subject, taken back in the same step if and only if the message is stored.
+            cancel_timer: a timer's subject, taken back if and only if the message is stored. A crash between the two
+                leaves a timer that comes due for something that has ended; machines ignore it.
 
         Raises:
             AlreadyExistsError, FencedError, DuplicateError, NotAllowedError, JournalFullError: definite, not stored.
@@ -112,7 +113,8 @@ class Broker(Protocol):
 
     async def schedule(self, subject: str, due_subject: str, at_us: int, data: bytes) -> None:
         """Store a timer that the broker turns into a message on `due_subject` at `at_us`. Setting it again while it
-        waits raises AlreadyExistsError."""
+        waits raises AlreadyExistsError. It waits beside the journal (`last` finds it, `read` gives only what is
+        due)."""
         ...
 
     async def cancel(self, subject: str) -> None:

@@ -14,11 +14,18 @@ from broker.contracts.plan import AgentKind
 STREAM = "TRIAGE"
 """The one journal."""
 ROOT = "triage.>"
+TIMER_STREAM = "TIMERS"
+"""Where timers wait; the journal takes their due messages from it. A stream of its own because a stream that schedules
+messages also obeys `Nats-Rollup`: in the journal any publisher could wipe everything with that header (docs/adr)."""
+CANCEL_ROOT = "cancel.*"
+"""`cancel.<role>`: carrier of the header that takes a timer back. In TIMER_STREAM, gone after a second."""
 SYSTEM_STREAM = "SYSEV"
 """The broker's own connect and disconnect events, captured."""
 SYSTEM_ROOT = "sysev.>"
 ADVISORY_STREAM = "ADV"
 """The broker's advisories: deliveries used up, messages terminated."""
+EXHAUSTED_ROOT = f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{STREAM}"
+TERMINATED_ROOT = f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{STREAM}"
 SNAPSHOT_BUCKET = "SNAPSHOTS"
 
 AGENT_KINDS: tuple[AgentKind, ...] = get_args(AgentKind)
@@ -29,6 +36,11 @@ CONTROL: frozenset[Role] = frozenset({"scheduler", "planner", "monitor"})
 READERS: frozenset[Role] = CONTROL | {"operator", "auditor", "reader"}
 """Roles that read the whole journal. `reader` is the harness and the dashboard: they verify and never sign."""
 AGENTS: frozenset[Role] = frozenset({"log", "metric", "action"})
+ADMIN_USER = "admin"
+"""The broker's user that creates streams and consumers; no role runs as it."""
+SYSTEM_USER = "sys"
+"""The broker's user of the system account: looks at and disconnects connections."""
+BROKER_USERS: tuple[str, ...] = (*ROLES, ADMIN_USER, SYSTEM_USER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,15 @@ RULES: tuple[Rule, ...] = (
     _rule("control.takeover.*.*", "control.takeover", "control", {"scheduler", "planner", "monitor"}),
     _rule("audit.checkpoint.*", "audit.checkpoint", "audit", {"auditor"}),
 )
+
+TIMER_SUBJECTS: tuple[str, ...] = ("triage.timer.>", "triage.due.>")
+"""Kept in TIMER_STREAM; what is due is copied into the journal by the broker."""
+JOURNAL_SUBJECTS: tuple[str, ...] = tuple(
+    dict.fromkeys(
+        topic for rule in RULES if (topic := ".".join(rule.pattern.split(".")[:2]) + ".>") not in TIMER_SUBJECTS
+    )
+)
+"""What is published straight into STREAM."""
 
 CHANNELS: tuple[str, ...] = tuple(dict.fromkeys(rule.channel for rule in RULES))
 
@@ -159,3 +180,13 @@ def result_of(task_subject: str) -> str:
 def timer_subject(machine: str, timer_id: str) -> str:
     """Return where a machine's timer waits."""
     return f"triage.timer.{machine}.{timer_id}"
+
+
+def stream_of(subject: str) -> str:
+    """Return the stream in which the newest message of a subject is looked up: timers wait beside the journal."""
+    return TIMER_STREAM if matches(TIMER_SUBJECTS[0], subject) else STREAM
+
+
+def inbox_prefix(user: str) -> str:
+    """Return where the broker's answers to a user go; nobody else may listen there."""
+    return f"_INBOX_{user}"

@@ -15,6 +15,8 @@ from broker.contracts.plan import AgentName
 from broker.contracts.task import Risk
 
 LOOKBACK = r"[1-9][0-9]{0,3}[smh]"
+LARGEST_WHOLE = 10**15
+"""Whole numbers up to here are exact as float; far larger ones would not convert at all."""
 METRIC_NAMES = ("cpu_load", "mem_usage", "latency_ms", "success_ratio", "request_rate")
 ALL_KINDS: frozenset[DeviceKind] = frozenset({"service", "database", "cache", "queue", "traffic"})
 WORKLOADS: frozenset[DeviceKind] = ALL_KINDS - {"traffic"}
@@ -34,6 +36,8 @@ class Argument:
     def fault(self, name: str, value: Scalar) -> str | None:
         """Return what is wrong with a value in one sentence, or None."""
         if self.type is float and type(value) is int:
+            if abs(value) > LARGEST_WHOLE:
+                return f"argument {name} is a whole number of more than 15 digits"
             value = float(value)
         if type(value) is not self.type:
             return f"argument {name} must be {self.type.__name__}, not {type(value).__name__}"

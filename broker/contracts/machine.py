@@ -62,9 +62,12 @@ class Machine(Protocol[StateT]):
 
     name: str
     version: int
-    config: Frozen
-    """What the machine was made with; stands in recordings, so that it can be made again."""
     state_type: type[StateT]
+
+    @property
+    def config(self) -> Frozen:
+        """What the machine was made with; stands in recordings, so that it can be made again."""
+        ...
 
     def reads(self, subject: str) -> bool:
         """Tell whether messages on this subject are events for this machine."""

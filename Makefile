@@ -1,0 +1,44 @@
+# Everything starts from a plain Python 3.11+; nothing is installed outside .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+
+.PHONY: demo test setup lint unit bench lock clean
+
+demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
+	$(BIN)/triage demo
+
+test: setup lint  ## the whole suite: quick rings first, then those that start real servers
+	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "not integration and not stack"
+	$(BIN)/python -m pytest tests -m "integration or stack"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m deploy.schemas --check
+
+unit: setup  ## only the rings that need no server: seconds
+	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "not integration and not stack"
+
+bench: setup  ## the figures of the README, measured on this machine
+	$(BIN)/python -m harness.bench
+
+lock: setup  ## pin requirements.in again; writes versions and hashes, never an address
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.in -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

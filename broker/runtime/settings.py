@@ -1,0 +1,139 @@
+"""Every setting of every role: one flat frozen object, built once at start-up and handed down.
+
+Precedence: argument (a command-line flag) > environment `TRIAGE_<NAME>` > `triage.toml` > default. The TOML file is the
+one that `TRIAGE_CONFIG` names, else `triage.toml` in the home directory; it holds the same flat names as here.
+Nothing else in the project reads the environment for its configuration.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from broker.contracts.base import Token, describe
+from broker.errors import SettingsError
+from broker.subjects import Role
+
+PREFIX = "TRIAGE_"
+DEFAULT_HOME = Path("~/.local/state/agentic-triage")
+DEFAULT_NATS_URL = "nats://127.0.0.1:17400"
+
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+BrokerUrl = Annotated[str, StringConstraints(pattern=r"^(nats|tls)://[^\s]+$")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """What a role needs to know to start. Use `load_settings`, which speaks of faults in one sentence."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
+
+    home: Path = DEFAULT_HOME
+    """Directory of the embedded stack."""
+    role: Role = "reader"
+    instance: Token = ""
+    """Name of this process, unique in the stack; `<role>-1` unless given."""
+    nats_url: BrokerUrl = DEFAULT_NATS_URL
+    keys_file: Path = Path()
+    """This role's key file; `<home>/keys/<role>.keys` unless given."""
+    passphrase_file: Path = Path()
+    """File whose first line opens the key file; `<home>/passphrase` unless given."""
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """TCP port of /metrics and /healthz on 127.0.0.1; 0 takes a free one, None opens none."""
+    inventory_file: Path = Path()
+    """`<home>/inventory.json` unless given."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    audit_dsn: str | None = Field(default=None, repr=False)
+    """PostgreSQL connection string of the audit store. May hold a password: never shown."""
+
+    model_url: Url = "http://localhost:1234/v1"
+    """OpenAI-compatible endpoint of the planner's model."""
+    model_name: str | None = None
+    """None takes the first model that the endpoint lists."""
+    model_timeout_s: Seconds = 60.0
+    model_temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 0.0
+    model_seed: int = 42
+    model_key_file: Path | None = None
+    """File whose first line is the endpoint's key, where it wants one."""
+    planner_mode: Literal["auto", "rulebook"] = "auto"
+    """auto asks the model and falls back on the rulebook; rulebook never asks a model."""
+
+    auto_approve: Literal["safe", "risky"] = "risky"
+    """Highest risk that is carried out without a person's approval."""
+    report_grace_s: Seconds = 5.0
+    """How long the monitor leaves people to report what it sees before it opens an incident itself, seconds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
+        home = Path(values.get("home", DEFAULT_HOME)).expanduser().absolute()
+        role = values.get("role", "reader")
+        defaults: dict[str, Any] = {
+            "instance": f"{role}-1",
+            "keys_file": home / "keys" / f"{role}.keys",
+            "passphrase_file": home / "passphrase",
+            "inventory_file": home / "inventory.json",
+        }
+        return defaults | values | {"home": home}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        given = init_settings()
+        home = given.get("home") or os.environ.get(f"{PREFIX}HOME") or DEFAULT_HOME
+        file = os.environ.get(f"{PREFIX}CONFIG") or Path(home) / "triage.toml"
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(file).expanduser())
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the settings; `overrides` (None: not given) beat environment and file.
+
+    Raises:
+        SettingsError: an unknown key (naming the nearest known one), a value out of its bounds, a file that is missing
+            or is no TOML. One sentence.
+    """
+    _refuse_misspelt_environment()
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    if named and not Path(named).expanduser().is_file():
+        raise SettingsError(f"{PREFIX}CONFIG names {named}, which is no file; unset it or write the file")
+    try:
+        return Settings(**{key: value for key, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{named or 'triage.toml'} is not TOML: {error}; mend it or move it away") from error
+    except OSError as error:
+        raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    unknown = [str(fault["loc"][0]) for fault in error.errors() if fault["type"] == "extra_forbidden"]
+    if unknown:
+        return f"unknown setting {unknown[0]!r}{_nearest(unknown[0])}"
+    return f"bad setting {describe(error)}"
+
+
+def _nearest(name: str, cutoff: float = 0.0) -> str:
+    close = difflib.get_close_matches(name.lower(), Settings.model_fields, n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _refuse_misspelt_environment() -> None:
+    """Other tools may own names under our prefix (`TRIAGE_PORT_BASE`), so only a near miss is a fault."""
+    for variable in os.environ:
+        name = variable.removeprefix(PREFIX).lower()
+        if variable.startswith(PREFIX) and name not in Settings.model_fields and (near := _nearest(name, 0.8)):
+            raise SettingsError(f"unknown environment variable {variable}{near} Settings are {PREFIX}<NAME>")

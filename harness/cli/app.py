@@ -1,0 +1,72 @@
+"""`triage`: the operator's one command. Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 refused, 5 verification
+failed, 6 timed out, 7 dependency down, 130 interrupted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from harness.cli import audit, demo, faults, incidents, keys, operate, runs, stack
+from harness.cli.context import exit_code
+from harness.cli.output import err
+
+app = typer.Typer(
+    name="triage",
+    help="Report a broken system; watch it triaged, repaired, proved and recorded.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (stack, incidents, faults, runs, operate, demo):
+    module.register(app)
+app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="keys")
+
+
+@app.callback()
+def options(
+    home: Annotated[
+        Path | None, typer.Option("--home", envvar="TRIAGE_HOME", help="Where the stack lives.", show_default=False)
+    ] = None,
+) -> None:
+    """Options of every command."""
+    if home is not None:
+        os.environ["TRIAGE_HOME"] = str(home.expanduser().absolute())
+
+
+def main() -> int:
+    """Run the CLI; return its exit code."""
+    return guarded(app)
+
+
+def guarded(command: typer.Typer) -> int:
+    """Run a command; return its exit code. Foreseen errors come as one sentence on standard error, never as a trace."""
+    try:
+        result = command(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as wrong:
+        wrong.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; silence the interpreter's own complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        err.print(f"triage: {error}", markup=False)
+        return code
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What every command needs: the stack's home, and the way from an error to one sentence and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from auditor_svc.errors import AuditError, ExportError, StoreDownError
+from broker.errors import BrokerDownError, BrokerError, JournalFullError, KeyringError, Refusal, SettingsError
+from deploy.embedded.errors import NotUpError, StackError
+from harness.errors import HarnessError
+from injector.errors import BadArgumentError, BadTargetError, InjectorError, NotOpenError, UnknownFaultError
+from services.inventory.ports import DEFAULT_BASE
+
+ResultT = TypeVar("ResultT")
+DEFAULT_HOME = Path("~/.local/state/agentic-triage")
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+
+EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (UnknownFaultError, 3),
+    (NotOpenError, 3),
+    (BadTargetError, 2),
+    (BadArgumentError, 2),
+    (InjectorError, 1),
+    (SettingsError, 2),
+    (KeyringError, 4),
+    (Refusal, 4),
+    (JournalFullError, 7),
+    (BrokerDownError, 7),
+    (BrokerError, 1),
+    (NotUpError, 7),
+    (StoreDownError, 7),
+    (ExportError, 5),
+    (AuditError, 1),
+    (StackError, 1),
+)
+"""First match wins."""
+
+
+def exit_code(error: Exception) -> int | None:
+    """Return the exit code of an error that was foreseen, or None."""
+    if isinstance(error, HarnessError):
+        return error.exit_code
+    own = getattr(error, "exit_code", None)
+    if isinstance(own, int) and isinstance(error, StackError):
+        return own
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), None)
+
+
+def home() -> Path:
+    """Return the stack's home: `--home` (which sets TRIAGE_HOME), else the default."""
+    return Path(os.environ.get("TRIAGE_HOME") or DEFAULT_HOME).expanduser().absolute()
+
+
+def port_base() -> int:
+    """Return the first port of a stack to be started: TRIAGE_PORT_BASE or the default."""
+    text = os.environ.get("TRIAGE_PORT_BASE") or str(DEFAULT_BASE)
+    if not text.isdigit() or not 1_024 <= int(text) <= 65_000:
+        raise SettingsError(f"TRIAGE_PORT_BASE must be a port number in 1024..65000, not {text[:40]!r}")
+    return int(text)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, ResultT] | Awaitable[ResultT]]) -> ResultT:
+    """Run an asynchronous command to its end."""
+
+    async def body() -> ResultT:
+        return await main()
+
+    return asyncio.run(body())

@@ -1,0 +1,108 @@
+"""The operator's hand: kill switch, agents, approvals."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from broker.contracts.control import ApprovalDenied, ApprovalGranted, ApprovalRequested, Halt, Resume
+from broker.errors import Refusal
+from broker.gate import Gate
+from deploy.embedded.stack import Stack
+from harness.cli.context import Json, home, run
+from harness.cli.output import age, emit_json, out, seconds
+from harness.control import ControlPlane, connect
+from harness.errors import NotFoundError
+
+AGENT_ROLES = ("log", "metric", "action")
+
+
+def halt(
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is audited.")] = "halted by the operator",
+) -> None:
+    """Kill switch: from now on no agent acts, until `triage resume`."""
+    seq = run(lambda: _say(Halt(reason=reason)))
+    out.print(f"halted (journal {seq}): nothing acts any more; go on with: triage resume")
+
+
+def resume(
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is audited.")] = "resumed by the operator",
+) -> None:
+    """End a halt."""
+    seq = run(lambda: _say(Resume(reason=reason)))
+    out.print(f"resumed (journal {seq})")
+
+
+def agents(json_: Json = False) -> None:
+    """List the agents: instance, kind, whether it is connected, what it uses."""
+    rows = [row for row in run(Stack(home()).status).programs if "-agent-" in row.name]
+    if json_:
+        emit_json(rows)
+        return
+    table = Table("agent", "state", "pid", "up", "memory", show_edge=False)
+    for row in rows:
+        up = seconds(age(row.since))
+        table.add_row(row.name, row.state, str(row.pid or "-"), up, f"{row.rss_bytes / 2**20:.0f} MiB")
+    out.print(table)
+
+
+def kill(
+    instance: Annotated[str, typer.Argument(help="A program such as action-agent-1; see: triage status.")],
+    signal: Annotated[str, typer.Option("--signal", help="KILL (gone at once) or STOP (hung).")] = "KILL",
+) -> None:
+    """Kill a process of the stack for real, to see what happens. The process manager brings roles back."""
+    name: Literal["KILL", "STOP"] = "STOP" if signal.upper() == "STOP" else "KILL"
+    if signal.upper() not in ("KILL", "STOP"):
+        raise typer.BadParameter("--signal is KILL or STOP")
+    run(lambda: Stack(home()).kill(instance))
+    out.print(f"SIG{name} was sent to {instance}")
+
+
+def approve(incident: str, task_id: str) -> None:
+    """Let a waiting risky task go ahead, exactly as it was asked for."""
+    run(lambda: _decide(incident, task_id, None))
+    out.print(f"{task_id} of {incident} is approved")
+
+
+def deny(
+    incident: str, task_id: str, reason: Annotated[str, typer.Option("--reason")] = "denied by the operator"
+) -> None:
+    """Forbid a waiting risky task."""
+    run(lambda: _decide(incident, task_id, reason))
+    out.print(f"{task_id} of {incident} is denied")
+
+
+async def _say(message: Halt | Resume) -> int:
+    async with connect(home()) as control:
+        return await control.say(message)
+
+
+async def _decide(incident: str, task_id: str, denied: str | None) -> None:
+    async with connect(home()) as control:
+        asked = await _request(control, incident, task_id)
+        if denied is None:
+            await control.say(ApprovalGranted(incident=incident, task_id=task_id, binding=asked.binding), once=True)
+        else:
+            await control.say(
+                ApprovalDenied(incident=incident, task_id=task_id, binding=asked.binding, reason=denied), once=True
+            )
+
+
+async def _request(control: ControlPlane, incident: str, task_id: str) -> ApprovalRequested:
+    stored = await control.broker.last(f"triage.approval.{incident}.{task_id}.requested")
+    if stored is not None:
+        try:
+            message = Gate(control.keyring).admit(stored).message
+        except Refusal as refusal:
+            raise NotFoundError(f"the request for approval was refused by the gate: {refusal}") from refusal
+        if isinstance(message, ApprovalRequested):
+            return message
+    raise NotFoundError(f"no task {task_id} of {incident} waits for approval")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (halt, resume, agents, kill, approve, deny):
+        app.command()(command)

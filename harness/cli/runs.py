@@ -1,0 +1,105 @@
+"""Scenarios: run, record, replay; the demo and the benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.context import Json, home, run
+from harness.cli.live import LiveView
+from harness.cli.output import emit_json, out, seconds
+from harness.control import connect
+from harness.errors import NotVerifiedError
+from harness.replay import replay as replay_recording
+from harness.run import Outcome, Runner
+from harness.scenario import Draw, draw, load, names
+from harness.store import remember
+
+
+def run_scenario(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO.json", help="Path or name; see: triage scenarios.")],
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draws every choice of the scenario.")] = None,
+    noise: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Noise in the traffic.")] = None,
+    record: Annotated[Path | None, typer.Option("--record", help="Write the run's recording to this file.")] = None,
+    json_: Json = False,
+) -> None:
+    """Run a scenario on the running stack and judge it."""
+    drawn = draw(load(scenario), seed=seed, noise=noise)
+    outcome = run(lambda: play(drawn, record, quiet=json_))
+    if json_:
+        emit_json(outcome)
+    else:
+        print_outcome(outcome, record)
+    if not outcome.ok:
+        failed = "; ".join(f"{clause.name}: {clause.detail}" for clause in outcome.judgement.clauses if not clause.ok)
+        raise NotVerifiedError(f"{outcome.scenario} is not recovered: {failed}")
+
+
+async def play(drawn: Draw, record: Path | None, *, quiet: bool) -> Outcome:
+    """Run a drawn scenario with the live view (unless quiet) and remember it in the audit store."""
+    async with connect(home()) as control:
+        if quiet:
+            outcome = await Runner(home(), control).run(drawn, record=record)
+        else:
+            view = LiveView()
+            with view:
+                outcome = await Runner(home(), control, view.see).run(drawn, record=record)
+    await remember(home(), outcome)
+    return outcome
+
+
+def print_outcome(outcome: Outcome, record: Path | None) -> None:
+    """Print the one-screen report of a run."""
+    figures = outcome.score
+    out.print()
+    out.print(f"[bold]{outcome.scenario}[/bold] seed {outcome.seed} noise {outcome.noise:g}: ", end="")
+    out.print("[bold green]recovered[/bold green]" if outcome.ok else "[bold red]not recovered[/bold red]")
+    for clause in outcome.judgement.clauses:
+        out.print(f"  {'[green]ok[/green]' if clause.ok else '[red]no[/red]'}  {clause.name}: {clause.detail}")
+    located = {None: "nothing was broken", True: "cause found", False: "cause not found"}[outcome.located]
+    out.print(f"  {located}; {figures.actions} actions; verdict {outcome.verdict}: {outcome.reason}")
+    out.print(
+        f"  detect {seconds(figures.time_to_detect_s)}  plan {seconds(figures.time_to_plan_s)}  "
+        f"repair {seconds(figures.time_to_repair_s)}  verify {seconds(figures.time_to_verify_s)}  "
+        f"injected to verified {seconds(figures.time_to_recover_s)}  "
+        f"(control plane's own work {seconds(figures.control_plane_s)})"
+    )
+    out.print(f"  envelopes: {outcome.signed} signed, {outcome.refused} refused; incident {outcome.incident}")
+    if record is not None:
+        out.print(f"  recording: {record}; replay it with: triage replay {record}")
+
+
+def replay(
+    recording: Annotated[Path, typer.Argument(help="File written by triage run --record.")],
+    json_: Json = False,
+) -> None:
+    """Decide a recorded run again, offline, and compare every plan, dispatch and verdict byte by byte."""
+    report = replay_recording(recording)
+    if json_:
+        emit_json(report)
+    elif report.difference is None:
+        out.print(
+            f"identical: {report.events} events, {report.decisions} decisions, the same bytes "
+            f"({report.events_per_second:,.0f} events/s)"
+        )
+    if report.difference is not None:
+        raise NotVerifiedError(report.difference.sentence)
+
+
+def scenarios(json_: Json = False) -> None:
+    """List the scenarios that come with the project."""
+    found = [load(name) for name in names()]
+    if json_:
+        emit_json(found)
+        return
+    for scenario in found:
+        out.print(f"[bold]{scenario.name:<24}[/bold] {scenario.summary}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(name="run")(run_scenario)
+    app.command()(replay)
+    app.command()(scenarios)

@@ -1,0 +1,75 @@
+"""Bring the stack up and down, and see how it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from deploy.embedded.stack import Stack
+from harness.cli.context import Json, home, port_base, run
+from harness.cli.output import age, emit_json, err, out, seconds
+from harness.doctor import examine
+from harness.errors import HarnessError
+
+
+def up(
+    schedulers: Annotated[int, typer.Option(min=1, max=2, help="How many schedulers run at once.")] = 1,
+    json_: Json = False,
+) -> None:
+    """Start the whole embedded stack; returns when everything is healthy."""
+    stack = Stack(home(), port_base())
+    if err.is_terminal and not json_:
+        with err.status("starting") as status:
+            run(lambda: stack.up(progress=lambda name, what: status.update(f"{name}: {what}"), schedulers=schedulers))
+    else:
+        run(lambda: stack.up(progress=lambda _name, _what: None, schedulers=schedulers))
+    found = run(stack.status)
+    if json_:
+        emit_json(found)
+    else:
+        healthy = sum(program.healthy for program in found.programs)
+        memory = found.rss_bytes / 2**20
+        out.print(f"{healthy} of {len(found.programs)} programs are healthy under {home()}, {memory:.0f} MiB")
+
+
+def down(
+    wipe: Annotated[bool, typer.Option("--wipe", help="Delete journal, databases, keys and logs too.")] = False,
+) -> None:
+    """Stop the whole stack; its data stay unless --wipe is given."""
+    run(lambda: Stack(home()).down(wipe=wipe))
+    out.print("stopped and wiped" if wipe else "stopped")
+
+
+def status(json_: Json = False) -> None:
+    """Show every program of the stack: state, health, memory."""
+    found = run(Stack(home()).status)
+    if json_:
+        emit_json(found)
+        return
+    table = Table("program", "state", "healthy", "pid", "up", "memory", "detail", show_edge=False)
+    for row in found.programs:
+        healthy = "[green]yes[/green]" if row.healthy else "[red]no[/red]"
+        memory = f"{row.rss_bytes / 2**20:.0f} MiB"
+        table.add_row(row.name, row.state, healthy, str(row.pid or "-"), seconds(age(row.since)), memory, row.detail)
+    out.print(table)
+
+
+def doctor(json_: Json = False) -> None:
+    """Examine this machine and the stack: what is missing or wrong, and what to do about it."""
+    findings = run(lambda: examine(home(), port_base()))
+    if json_:
+        emit_json(findings)
+    for item in () if json_ else findings:
+        mark = "[green]ok[/green]  " if item.ok else "[red]no[/red]  "
+        out.print(f"{mark} {item.name}: {item.detail}")
+    wrong = [item for item in findings if not item.ok and item.required]
+    if wrong:
+        raise HarnessError(f"{len(wrong)} of {len(findings)} checks failed: {', '.join(item.name for item in wrong)}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (up, down, status, doctor):
+        app.command()(command)

@@ -1,0 +1,126 @@
+"""The operator's connection to a running stack: say things, follow the journal, ask for the last word on a subject."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from broker import jetstream, keyring
+from broker.contracts.base import Contract, describe
+from broker.contracts.incident import MAX_TEXT, IncidentReported, Source
+from broker.contracts.inventory import Inventory
+from broker.envelope import Signer
+from broker.errors import BrokerDownError, KeyringError, Refusal
+from broker.gate import Gate, Trusted
+from broker.keyring import Keyring
+from broker.port import Broker, CaughtUp, Stored
+from deploy.embedded.layout import Layout
+from harness.errors import RefusedError, StackDownError
+from harness.site import open_site
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A journal message that the gate did not let in."""
+
+    stored: Stored
+    name: str
+    detail: str
+
+
+Seen = Trusted | Refused | CaughtUp
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """An open connection with the operator's keys."""
+
+    home: Path
+    broker: Broker
+    keyring: Keyring
+    signer: Signer
+    inventory: Inventory
+
+    async def say(self, message: Contract, *, once: bool = False) -> int:
+        """Sign and publish a message; return its journal sequence, microsecond-stamped by the broker."""
+        subject = message.subject()
+        return await self.broker.publish(
+            subject, self.signer.seal(message), once=once, message_id=secrets.token_hex(16)
+        )
+
+    async def report(self, text: str, *, incident: str | None = None, source: Source = "operator") -> str:
+        """Report an incident in free text; return its id.
+
+        Raises:
+            RefusedError: the text is empty, too long, or holds control characters; one sentence says which.
+        """
+        name = incident or f"inc-{secrets.token_hex(4)}"
+        await self.say(checked_report(name, text, source), once=True)
+        return name
+
+    async def follow(self, start: int, *, follow: bool = True) -> AsyncIterator[Seen]:
+        """Read the journal from a sequence on; refused messages are shown as such, never hidden."""
+        gate = Gate(self.keyring)
+        async for item in self.broker.read(start, follow=follow):
+            if isinstance(item, CaughtUp):
+                yield item
+                continue
+            try:
+                yield gate.admit(item)
+            except Refusal as refusal:
+                yield Refused(item, refusal.name, str(refusal))
+
+
+def checked_report(incident: str, text: str, source: Source) -> IncidentReported:
+    """Return the report of a text, or raise RefusedError in one sentence."""
+    if len(text) > MAX_TEXT:
+        raise RefusedError(
+            f"the incident text has {len(text):,} characters, at most {MAX_TEXT:,} are taken; "
+            "shorten it to what is seen, since when, and what you suspect"
+        )
+    try:
+        return IncidentReported(incident=incident, text=text, source=source)
+    except ValidationError as error:
+        raise RefusedError(f"the incident report was refused: {describe(error)}") from error
+
+
+@asynccontextmanager
+async def connect(home: Path) -> AsyncIterator[ControlPlane]:
+    """Open the operator's connection to the stack under `home`.
+
+    Raises:
+        StackDownError: there is none, or it does not answer. KeyringError: the passphrase does not open the keys.
+    """
+    site = open_site(home)
+    ring = _operator_keys(site.layout)
+    try:
+        broker = await jetstream.connect(
+            site.nats_url, role="operator", instance=f"operator-{secrets.token_hex(3)}", password=ring.broker_password()
+        )
+    except BrokerDownError as error:
+        raise StackDownError(f"the stack under {home} does not answer: {error}; see: triage status") from error
+    try:
+        yield ControlPlane(home, broker, ring, Signer("operator", "cli", ring), site.inventory)
+    finally:
+        await broker.close()
+
+
+def _operator_keys(place: Layout) -> Keyring:
+    return keyring.load(place.role_keys("operator"), passphrase(place))
+
+
+def passphrase(place: Layout) -> str:
+    """Return the passphrase of a stack's key files.
+
+    Raises:
+        KeyringError: its file cannot be read.
+    """
+    try:
+        return place.passphrase.read_text().strip()
+    except OSError as error:
+        raise KeyringError(f"the passphrase file {place.passphrase} cannot be read: {error.strerror}") from error

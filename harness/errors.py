@@ -1,0 +1,65 @@
+"""Errors of the harness, each with its exit code.
+
+```
+HarnessError                 1
+├── BadScenarioError         2   a scenario file that cannot be run as it stands
+├── NotFoundError            3   no such scenario, incident or recording
+├── RefusedError             4   the system refused the input, by name
+├── BadRecordingError        5   a recording that was cut, edited or is of an unknown format
+├── NotVerifiedError         5   the run ended without a verified repair
+├── TimedOutError            6   the run did not end in time
+└── StackDownError           7   nothing to run on
+```
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HarnessError(Exception):
+    """Base. The text says what happened, to what, and what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BadScenarioError(HarnessError):
+    """The scenario cannot be run as it stands."""
+
+    exit_code = 2
+
+
+class NotFoundError(HarnessError):
+    """No such scenario, incident or recording."""
+
+    exit_code = 3
+
+
+class RefusedError(HarnessError):
+    """The system refused the input."""
+
+    exit_code = 4
+
+
+class BadRecordingError(HarnessError):
+    """The recording is cut, edited, or not of a known format."""
+
+    exit_code = 5
+
+
+class NotVerifiedError(HarnessError):
+    """The run ended without a verified repair."""
+
+    exit_code = 5
+
+
+class TimedOutError(HarnessError):
+    """The run did not end in time."""
+
+    exit_code = 6
+
+
+class StackDownError(HarnessError):
+    """There is no stack to run on, or it does not answer."""
+
+    exit_code = 7

@@ -1,0 +1,66 @@
+"""Recording of a run: the machines as they stand at its start, then every message of the journal until its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgpack
+
+from broker.port import CaughtUp, Stored
+from harness.control import ControlPlane
+from harness.errors import StackDownError
+from harness.machines import NAMES, snapshot_sequence
+from harness.recording import Header, MachineRecord, Recorder
+from harness.scenario import Draw
+
+
+class JournalTap:
+    """Collects a run's journal and writes it as one file at the end; without a path it does nothing."""
+
+    def __init__(
+        self, path: Path | None, draw: Draw, machines: tuple[MachineRecord, ...], before: list[Stored]
+    ) -> None:
+        self._path = path
+        self._draw = draw
+        self._machines = machines
+        self._messages = before
+
+    @classmethod
+    async def open(cls, control: ControlPlane, path: Path | None, draw: Draw) -> JournalTap:
+        """Take the machines' newest snapshots, and the journal from the oldest of them up to now."""
+        if path is None:
+            return cls(None, draw, (), [])
+        machines = tuple([await _machine(control, name) for name in NAMES])
+        start = min(snapshot_sequence(machine.snapshot) for machine in machines) + 1
+        before = [item async for item in control.broker.read(start, follow=False) if not isinstance(item, CaughtUp)]
+        return cls(path, draw, machines, before)
+
+    @property
+    def next_sequence(self) -> int | None:
+        """Sequence to follow the run from, so that the recording has no gap; None if nothing is recorded."""
+        return self._messages[-1].seq + 1 if self._messages else None
+
+    def add(self, stored: Stored) -> None:
+        """Append one message; what was already taken at the start is not taken twice."""
+        if self._path is not None and (not self._messages or stored.seq > self._messages[-1].seq):
+            self._messages.append(stored)
+
+    async def finish(self, incident: str, injected_at: float | None) -> None:
+        """Write the file."""
+        if self._path is None:
+            return
+        header = Header(self._draw.scenario.name, self._draw.seed, self._draw.noise, incident, self._machines)
+        with Recorder(self._path, header) as recorder:
+            for stored in self._messages:
+                recorder.add(stored)
+            recorder.finish(injected_at)
+
+
+async def _machine(control: ControlPlane, name: str) -> MachineRecord:
+    """Return a machine as its host has saved it: configuration at its start, newest snapshot."""
+    saved = await control.broker.load_snapshot(f"{name}.config")
+    if saved is None:
+        raise StackDownError(f"the {name} has never run here, so its decisions cannot be recorded; see: triage status")
+    machine = msgpack.unpackb(saved, raw=False)
+    snapshot = await control.broker.load_snapshot(f"{name}.v{machine['version']}")
+    return MachineRecord(name, machine["version"], machine["config"], snapshot)

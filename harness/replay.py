@@ -1,0 +1,126 @@
+"""Replay: decide a recorded run again without network, clock or model, and compare byte by byte.
+
+Every machine gets the state it had when recording began, and then every message in the journal's order. What it decides
+must be what the recording holds: the same subjects, the same payload bytes; nothing more, nothing less.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.contracts.base import Frozen
+from broker.errors import DivergenceError, Refusal
+from broker.gate import Gate
+from broker.runtime.decider import Decider
+from broker.runtime.snapshot import restore
+from harness.machines import make
+from harness.recording import Recording
+
+SETTLE_US = 3_000_000
+"""Decisions caused in the last seconds of a recording may stand behind its end."""
+EXCERPT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first place where the recording is not what the machines decide."""
+
+    machine: str
+    subject: str
+    cause: int
+    """Journal sequence of the event that led to it."""
+    recorded: str | None
+    decided: str | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a replay came to."""
+
+    scenario: str
+    incident: str
+    events: int
+    refused: int
+    decisions: int
+    seconds: float
+    events_per_second: float
+    difference: Difference | None
+
+
+def replay(path: Path) -> Report:
+    """Replay a recording.
+
+    Raises:
+        NotFoundError, BadRecordingError: it cannot be read, or was cut or edited (names the event).
+    """
+    recording = Recording(path)
+    deciders: list[tuple[str, Decider[Frozen]]] = []
+    gate = Gate(None)
+    oldest = -1
+    for record in recording.header.machines:
+        machine = make(record.name, record.version, record.config)
+        snapshot = None if record.snapshot is None else restore(machine, record.snapshot)
+        deciders.append((record.name, Decider(machine) if snapshot is None else snapshot.decider(machine)))
+        if snapshot is not None and (oldest < 0 or snapshot.seq < oldest):
+            gate.load(snapshot.nonces)
+            oldest = snapshot.seq
+    return _decide_again(recording, gate, deciders)
+
+
+def _decide_again(recording: Recording, gate: Gate, deciders: list[tuple[str, Decider[Frozen]]]) -> Report:
+    events = refused = decisions = last_us = 0
+    difference: Difference | None = None
+    started = time.perf_counter()
+    for stored in recording.events():
+        events, last_us = events + 1, stored.time_us
+        if difference is not None:
+            continue  # the rest is only checked against the recording's own chain
+        try:
+            trusted = gate.admit(stored)
+        except Refusal:
+            refused += 1
+            continue
+        for name, decider in deciders:
+            if stored.seq <= decider.seq:
+                continue
+            try:
+                decisions += len(decider.apply(trusted))
+            except DivergenceError as error:
+                difference = _difference(name, error)
+                break
+    seconds = time.perf_counter() - started
+    difference = difference or _missing(deciders, last_us)
+    header = recording.header
+    rate = events / seconds if seconds else 0.0
+    return Report(header.scenario, header.incident, events, refused, decisions, seconds, rate, difference)
+
+
+def _difference(machine: str, error: DivergenceError) -> Difference:
+    recorded, decided = _text(error.recorded), _text(error.decided)
+    if decided is None:
+        what = f"the recording holds it, the {machine} decides nothing there"
+    else:
+        what = f"recorded {recorded}, the {machine} decides {decided}"
+    sentence = f"different at {error.subject}, caused by event {error.cause}: {what}"
+    return Difference(machine, error.subject, error.cause, recorded, decided, sentence)
+
+
+def _missing(deciders: list[tuple[str, Decider[Frozen]]], last_us: int) -> Difference | None:
+    """Return the first decision that the recording should hold and does not."""
+    for name, decider in deciders:
+        for decided in decider.open:
+            if decided.kind == "publish" and decided.time_us < last_us - SETTLE_US:
+                text = _text(decided.payload)
+                sentence = (
+                    f"different at {decided.subject}, caused by event {decided.cause}: "
+                    f"the {name} decides {text}, the recording does not hold it"
+                )
+                return Difference(name, decided.subject, decided.cause, None, text, sentence)
+    return None
+
+
+def _text(payload: bytes | None) -> str | None:
+    return None if payload is None else payload.decode(errors="replace")[:EXCERPT]

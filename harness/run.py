@@ -1,0 +1,300 @@
+"""Run one scenario on a running stack: inject, report, watch, judge, score, record.
+
+The runner knows the truth (which fault is where) and the control plane does not: nothing of the injection stands in
+the journal. Whatever happens, open faults are healed at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from broker.contracts.incident import IncidentClosed, IncidentReported
+from broker.contracts.machine import Event
+from broker.contracts.plan import PlanAccepted, PlanProposed
+from broker.contracts.task import Claim, Result, Task
+from broker.gate import Trusted
+from broker.port import CaughtUp, Stored
+from deploy.embedded.stack import Stack
+from harness.control import ControlPlane, Refused, Seen
+from harness.errors import StackDownError, TimedOutError
+from harness.oracle import Clause, Judgement, Oracle
+from harness.record import JournalTap
+from harness.scenario import Draw, KillStep
+from harness.score import Score, score
+from injector.collateral import Baseline
+from injector.embedded import open_injector, open_witness
+from injector.fault import Spec
+from injector.injector import Injector
+from injector.registry import check
+
+GREEN_TIMEOUT_S = 30.0
+POLL_S = 0.2
+VICTIMS = {
+    "planner": "planner-1",
+    "scheduler": "scheduler-1",
+    "monitor": "monitor-1",
+    "sensors": "sensors-1",
+    "auditor": "auditor-1",
+    "broker": "nats",
+}
+Watch = Callable[[Seen], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run."""
+
+    scenario: str
+    seed: int
+    noise: float
+    incident: str
+    started_at: float
+    injected_at: float | None
+    """Seconds since the epoch."""
+    verdict: str
+    reason: str
+    judgement: Judgement
+    score: Score
+    located: bool | None
+    """Whether the last accepted hypothesis names the device and the class of the fault; None without a fault."""
+    refused: int
+    signed: int
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the run is recovered: the oracle agrees and nothing was done that was not called for."""
+        return self.judgement.ok
+
+
+@dataclass
+class _Watching:
+    """What the runner has seen of the journal so far."""
+
+    incident: str | None
+    events: list[Event] = field(default_factory=list)
+    closed: IncidentClosed | None = None
+    refused: int = 0
+    signed: int = 0
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, item: Seen) -> None:
+        if isinstance(item, Refused):
+            self.refused += 1
+        if not isinstance(item, Trusted):
+            return
+        self.signed += 1
+        event = item.event()
+        self.events.append(event)
+        message = event.payload
+        if isinstance(message, IncidentReported) and self.incident is None:
+            self.incident = message.incident
+        if isinstance(message, IncidentClosed) and message.incident == self.incident:
+            self._close(message)
+
+    def _close(self, message: IncidentClosed) -> None:
+        """A merged report goes on as the incident it was merged into."""
+        if message.verdict == "merged" and message.merged_into is not None:
+            self.incident = message.merged_into
+            ended = [e.payload for e in self.events if isinstance(e.payload, IncidentClosed)]
+            message = next((m for m in ended if m.incident == self.incident), message)
+            if message.incident != self.incident:
+                return
+        self.closed = message
+        self.done.set()
+
+
+class Runner:
+    """Runs scenarios on the stack under `home`."""
+
+    def __init__(self, home: Path, control: ControlPlane, watch: Watch = lambda _item: None) -> None:
+        self._home = home
+        self._control = control
+        self._watch = watch
+        self._injector: Injector = open_injector(home)
+        self._oracle = Oracle(self._injector, open_witness(home), control.inventory)
+        self._witness = open_witness(home)
+
+    async def run(self, draw: Draw, *, record: Path | None = None) -> Outcome:
+        """Run a drawn scenario to its end and judge it.
+
+        Raises:
+            StackDownError: the world is not green at the start. TimedOutError: the incident was not closed in time.
+        """
+        await self._set_traffic(draw)
+        try:
+            await self._await_green()
+            return await self._run(draw, record)
+        finally:
+            await self._injector.heal_all()
+
+    async def _run(self, draw: Draw, record: Path | None) -> Outcome:
+        started_at = time.time()
+        tap = await JournalTap.open(self._control, record, draw)
+        start = tap.next_sequence or await self._control.broker.last_sequence() + 1
+        seen = _Watching(None)
+        async with self._following(start, seen, draw, tap):
+            baseline, injected_at = await self._inject(draw)
+            await self._report(draw, seen, started_at)
+            await self._closed(draw, seen)
+            specs = _specs(draw)
+            judged = await self._oracle.judge(specs, baseline)
+            await tap.finish(seen.incident or "", injected_at)
+        assert seen.closed is not None  # noqa: S101 - _closed has waited for it
+        assert seen.incident is not None  # noqa: S101
+        figures = score(seen.incident, seen.events, injected_at=injected_at)
+        return Outcome(
+            draw.scenario.name,
+            draw.seed,
+            draw.noise,
+            seen.incident,
+            started_at,
+            injected_at,
+            seen.closed.verdict,
+            seen.closed.reason,
+            Judgement((*judged.clauses, *_expected(draw, seen.closed, figures))),
+            figures,
+            _located(specs, seen.events, seen.incident),
+            seen.refused,
+            seen.signed,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _following(self, start: int, seen: _Watching, draw: Draw, tap: JournalTap) -> AsyncIterator[None]:
+        async def follow() -> None:
+            kills = _Kills(draw.scenario.kills, Stack(self._home))
+            async for item in self._control.follow(start):
+                if not isinstance(item, CaughtUp):
+                    tap.add(item.stored)
+                seen.take(item)
+                await kills.see(item)
+                self._watch(item)
+
+        task = asyncio.create_task(follow())
+        task.add_done_callback(lambda _: seen.done.set())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _inject(self, draw: Draw) -> tuple[Baseline, float | None]:
+        injected_at: float | None = None
+        started = time.monotonic()
+        for step in sorted(draw.faults, key=lambda step: step.at_s):
+            await asyncio.sleep(max(0.0, started + step.at_s - time.monotonic()))
+            at = time.time()
+            await self._injector.inject(Spec(step.fault, str(step.target), step.args))
+            injected_at = injected_at or at
+        return await self._witness.baseline(), injected_at
+
+    async def _report(self, draw: Draw, seen: _Watching, started_at: float) -> None:
+        if draw.text is None or draw.report_at_s is None:
+            return
+        await asyncio.sleep(max(0.0, started_at + draw.report_at_s - time.time()))
+        seen.incident = await self._control.report(draw.text, source="harness")
+
+    async def _closed(self, draw: Draw, seen: _Watching) -> None:
+        try:
+            async with asyncio.timeout(draw.scenario.timeout_s):
+                await seen.done.wait()
+        except TimeoutError:
+            pass
+        if seen.closed is None:
+            what = f"incident {seen.incident}" if seen.incident else "no incident was opened and so nothing"
+            raise TimedOutError(
+                f"{draw.scenario.name}: {what} was closed within {draw.scenario.timeout_s:g} s; see: triage tail"
+            )
+
+    async def _set_traffic(self, draw: Draw) -> None:
+        traffic = next(device for device in self._control.inventory.devices if device.kind == "traffic")
+        try:
+            async with httpx.AsyncClient(timeout=3.0, trust_env=False) as client:
+                url = f"http://{traffic.host}:{traffic.port}/settings"
+                (await client.put(url, json={"seed": draw.seed, "noise": draw.noise})).raise_for_status()
+        except httpx.HTTPError as error:
+            raise StackDownError(f"the load generator does not answer: {error!r}; see: triage status") from error
+
+    async def _await_green(self) -> None:
+        deadline = time.monotonic() + GREEN_TIMEOUT_S
+        while not (clause := await self._oracle.served_now()).ok:
+            if time.monotonic() > deadline:
+                raise StackDownError(
+                    f"the shop is not healthy before the scenario ({clause.detail}); try: triage heal --all"
+                )
+            await asyncio.sleep(POLL_S)
+        while open_ := await self._open_incidents():
+            if time.monotonic() > deadline:
+                raise StackDownError(f"the incident {min(open_)} is still open; wait for it, or see: triage tail")
+            await asyncio.sleep(POLL_S)
+
+    async def _open_incidents(self) -> set[str]:
+        """A scenario begins with no incident open: a report would be merged into it."""
+        reported: set[str] = set()
+        closed: set[str] = set()
+        async for item in self._control.broker.read(pattern="triage.incident.>", follow=False):
+            if isinstance(item, Stored):
+                _, _, incident, step, *_ = item.subject.split(".")
+                (closed if step == "closed" else reported).add(incident)
+        return reported - closed
+
+
+class _Kills:
+    """Carries out the scenario's kills, each once, the moment its cue stands in the journal."""
+
+    def __init__(self, steps: tuple[KillStep, ...], stack: Stack) -> None:
+        self._left = list(steps)
+        self._stack = stack
+
+    async def see(self, item: Seen) -> None:
+        if not isinstance(item, Trusted):
+            return
+        for step in [step for step in self._left if _is_cue(step, item)]:
+            self._left.remove(step)
+            message = item.message
+            victim = message.instance if isinstance(message, Claim) else ""
+            await self._stack.kill(VICTIMS.get(step.victim, victim))
+
+
+def _is_cue(step: KillStep, item: Trusted) -> bool:
+    message = item.message
+    if step.when != message.TYPE:
+        return False
+    return step.kind is None or (isinstance(message, Task | Claim | Result) and message.kind == step.kind)
+
+
+def _specs(draw: Draw) -> tuple[Spec, ...]:
+    return tuple(Spec(step.fault, str(step.target), step.args) for step in draw.faults)
+
+
+def _expected(draw: Draw, closed: IncidentClosed, figures: Score) -> tuple[Clause, ...]:
+    """Return the scenario's own clauses: the verdict it asks for, and no more actions than called for."""
+    expect = draw.scenario.expect
+    return (
+        Clause("verdict as expected", closed.verdict == expect.verdict, f"{closed.verdict}: {closed.reason}"),
+        Clause(
+            "no more actions than called for",
+            figures.actions <= expect.max_actions,
+            f"{figures.actions} done, at most {expect.max_actions}",
+        ),
+    )
+
+
+def _located(specs: tuple[Spec, ...], events: list[Event], incident: str) -> bool | None:
+    if not specs:
+        return None
+    plans = {e.payload.plan.plan_id: e.payload.plan for e in events if isinstance(e.payload, PlanProposed)}
+    accepted = [
+        plans[e.payload.plan_id]
+        for e in events
+        if isinstance(e.payload, PlanAccepted) and e.payload.incident == incident and e.payload.plan_id in plans
+    ]
+    truths = {check(spec).truth(spec) for spec in specs}
+    return bool(accepted) and (accepted[-1].hypothesis.target, accepted[-1].hypothesis.fault_class) in truths

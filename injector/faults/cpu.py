@@ -1,0 +1,30 @@
+"""CPU hog: processes in the workload's scope that burn every core they get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broker.contracts.plan import FaultClass
+from injector.fault import Evidence, Spec, World, number
+
+
+class CpuHog:
+    """Spec 7: push the CPU up with processes that do nothing but burn it."""
+
+    name = "cpu_hog"
+    summary = "foreign processes in the workload's scope burn CPU"
+    targets: tuple[str, ...] = ("catalog", "orders", "gateway", "fulfilment")
+    arguments: Mapping[str, tuple[float, float, float]] = {"processes": (2.0, 1.0, 16.0)}
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "cpu_saturation"
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        await world.port.hog(spec.target, int(number(self, spec, "processes")))
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        count = await world.port.hogs(spec.target)
+        return Evidence(count > 0, f"{count} foreign processes burn CPU in the scope of {spec.target}")
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        await world.port.unhog(spec.target)

@@ -1,0 +1,86 @@
+"""Faults of one network link between two workloads: partition, latency, dropped connections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broker.contracts.plan import FaultClass
+from injector.fault import Evidence, Fault, Spec, World, number
+from services.inventory.ports import LINKS
+from services.platform.fault_port import LinkFault
+
+HEALTHY = LinkFault("ok")
+
+
+def ends(target: str) -> tuple[str, str]:
+    """Return source and destination of a link's name."""
+    source, _, destination = target.partition("--")
+    return source, destination
+
+
+class _Link:
+    """Common to what a link's proxy does to the traffic."""
+
+    name: str
+    targets: tuple[str, ...] = tuple(f"{source}--{destination}" for source, destination in LINKS)
+    arguments: Mapping[str, tuple[float, float, float]] = {}
+    fault_class: FaultClass
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return ends(spec.target)[0], self.fault_class
+
+    def fault(self, spec: Spec) -> LinkFault:
+        raise NotImplementedError(self.name)
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        await world.port.set_link(*ends(spec.target), self.fault(spec))
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        found = await world.port.link(*ends(spec.target))
+        return Evidence(found.mode != "ok", f"the link {spec.target} is {found.mode}")
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        await world.port.set_link(*ends(spec.target), HEALTHY)
+
+
+class NetworkPartition(_Link):
+    """Packets vanish both ways: connections hang until the caller's time-out."""
+
+    name = "network_partition"
+    summary = "all traffic between two workloads vanishes"
+    fault_class: FaultClass = "network_partition"
+    targets = ("orders--shop-db", *(name for name in _Link.targets if name != "orders--shop-db"))
+
+    def fault(self, _spec: Spec) -> LinkFault:
+        return LinkFault("partition")
+
+
+class NetworkLatency(_Link):
+    """Every packet is late."""
+
+    name = "network_latency"
+    summary = "traffic between two workloads is delayed"
+    fault_class: FaultClass = "network_latency"
+    arguments: Mapping[str, tuple[float, float, float]] = {"latency_ms": (600.0, 1.0, 10_000.0)}
+    targets = ("gateway--orders", *(name for name in _Link.targets if name != "gateway--orders"))
+
+    def fault(self, spec: Spec) -> LinkFault:
+        return LinkFault("latency", latency_ms=number(_as_fault(self), spec, "latency_ms"))
+
+
+class ConnectionsDropped(_Link):
+    """Spec 7, "coins": one connection in a hundred is reset."""
+
+    name = "connections_dropped"
+    summary = "a share of new connections between two workloads is reset"
+    fault_class: FaultClass = "network_loss"
+    arguments: Mapping[str, tuple[float, float, float]] = {"ratio": (0.01, 0.001, 1.0), "seed": (1.0, 0.0, 2.0**31)}
+    targets = ("gateway--orders", *(name for name in _Link.targets if name != "gateway--orders"))
+
+    def fault(self, spec: Spec) -> LinkFault:
+        own = _as_fault(self)
+        return LinkFault("drop", drop_ratio=number(own, spec, "ratio"), seed=int(number(own, spec, "seed")))
+
+
+def _as_fault(fault: NetworkLatency | ConnectionsDropped) -> Fault:
+    return fault

@@ -1,0 +1,75 @@
+"""The injector: breaks one thing for real, makes sure the world shows it, and can always mend it again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from injector.errors import NoEvidenceError
+from injector.fault import Evidence, Spec, World
+from injector.journal import FaultJournal, OpenFault
+from injector.registry import check
+
+EVIDENCE_TIMEOUT_S = 8.0
+POLL_S = 0.1
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+class Injector:
+    """Injects and heals. Holds nothing in memory: what is open stands in the journal of faults."""
+
+    def __init__(self, world: World, journal: FaultJournal, now: Callable[[], str] = _now) -> None:
+        self._world = world
+        self._journal = journal
+        self._now = now
+
+    async def inject(self, spec: Spec) -> OpenFault:
+        """Break it. On return the world shows the fault.
+
+        Raises:
+            UnknownFaultError, BadTargetError, BadArgumentError: nothing was touched.
+            NoEvidenceError: carried out, but the world does not show it; it stays in the journal, so that it is healed.
+        """
+        fault = check(spec)
+        record = self._journal.begin(spec, self._now())
+        await fault.inject(self._world, spec)
+        await self._await_evidence(spec, present=True)
+        return self._journal.opened(record)
+
+    async def heal(self, fault_id: str) -> OpenFault:
+        """Mend one open fault. On return the world does not show it any more.
+
+        Raises:
+            NotOpenError: no such fault. NoEvidenceError: the world still shows it; it stays open.
+        """
+        record = self._journal.get(fault_id)
+        await check(record.spec).heal(self._world, record.spec)
+        await self._await_evidence(record.spec, present=False)
+        self._journal.close(record)
+        return record
+
+    async def heal_all(self) -> tuple[OpenFault, ...]:
+        """Mend every open fault, newest first."""
+        records = sorted(self._journal, key=lambda record: record.at, reverse=True)
+        return tuple([await self.heal(record.id) for record in records])
+
+    async def evidence(self, spec: Spec) -> Evidence:
+        """Look whether the world shows a fault right now."""
+        return await check(spec).evidence(self._world, spec)
+
+    def open(self) -> tuple[OpenFault, ...]:
+        """Return what the journal of faults holds."""
+        return tuple(self._journal)
+
+    async def _await_evidence(self, spec: Spec, *, present: bool) -> None:
+        deadline = time.monotonic() + EVIDENCE_TIMEOUT_S
+        while (found := await self.evidence(spec)).present is not present:
+            if time.monotonic() > deadline:
+                wanted = "does not show" if present else "still shows"
+                raise NoEvidenceError(f"the world {wanted} {spec.fault} on {spec.target}: {found.detail}")
+            await asyncio.sleep(POLL_S)

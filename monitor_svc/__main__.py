@@ -1,0 +1,26 @@
+"""`python -m monitor_svc`: the monitor's machine, and beside it the reassignment of lost workers' tasks."""
+
+from __future__ import annotations
+
+import sys
+
+from broker.contracts.inventory import Inventory
+from broker.runtime.process import Context, machine_main
+from broker.runtime.settings import Settings
+from monitor_svc.config import monitor_config
+from monitor_svc.core.machine import MonitorMachine
+from monitor_svc.reassign import Reassigner
+
+
+def make_machine(settings: Settings, inventory: Inventory) -> MonitorMachine:
+    """Return the machine of this process."""
+    return MonitorMachine(monitor_config(settings, inventory))
+
+
+async def reassign(context: Context) -> None:
+    """Hand on the tasks of workers that are lost, until cancelled."""
+    await Reassigner(context.broker, context.signer, context.gate(), log=context.log).run()
+
+
+if __name__ == "__main__":
+    sys.exit(machine_main("monitor", make_machine, reassign))

@@ -1,0 +1,196 @@
+"""What the planner's policy is made with: the inventory, the rulebook as data, and the bounds of its patience.
+
+Cores do no I/O, so the rulebook's files are read by the shell (`planner_svc/config.py`) and handed in here. The whole
+configuration stands in every recording: a replay decides with the rules of its day.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from broker.contracts.base import Frozen, Scalar, Token, UnitInterval
+from broker.contracts.catalogue import CATALOGUE
+from broker.contracts.inventory import DeviceKind, Inventory
+from broker.contracts.plan import FaultClass
+
+Signal = Literal["silent", "blame", "error", "slow", "cpu", "degraded", "finding"]
+"""silent: the device's own probe got no answer. blame: it says that a dependency fails. error: it reports an error of
+its own. slow: it waits long for a dependency. cpu: far more cores in use than usual. degraded: not OK, nothing more is
+known. finding: an agent saw it with its own eyes (`check_config`)."""
+
+Fact = Literal["traffic_measured", "cpu_measured", "silent"]
+"""What a step of a remedy may presuppose: a metric nobody measured cannot be looked at, and only a device whose own
+probe stayed without answer may be restarted on suspicion."""
+
+
+class ErrorClass(Frozen):
+    """Error names that mean the same, whichever library says them: a regular expression, searched ignoring case."""
+
+    name: Token
+    pattern: str
+
+
+class Rule(Frozen):
+    """A sign in the telemetry and what it speaks for. Several rules may speak for different faults at one sign: what
+    was tried in vain falls back, and the next one leads."""
+
+    name: Token
+    signal: Signal
+    fault_class: FaultClass
+    weight: UnitInterval
+    errors: tuple[Token, ...] = ()
+    """Error classes of the sign; empty: any."""
+    kinds: tuple[DeviceKind, ...] = ()
+    """Kinds of the device that shows the sign; empty: any."""
+    dependency_kinds: tuple[DeviceKind, ...] = ()
+    """For target `dependency`: the kind it must have; empty: any."""
+    target: Literal["self", "dependency"] = "self"
+    clients: Literal["one", "several", "any"] = "any"
+    """How many devices show the sign towards the same dependency: one client's trouble is the client's own, everybody's
+    trouble is the dependency's."""
+    samples: Annotated[int, Field(ge=1)] = 1
+    """In how many samples the sign must have been seen to count fully."""
+    at_least: UnitInterval = 0.0
+    at_most: UnitInterval = 1.0
+    """Share of the samples since the sign was first seen that show it: loss flickers, a partition does not."""
+    explainable: bool = True
+    """False: no trouble of a dependency can cause it (a wrong password stays wrong)."""
+    field: Token | None = None
+    equals: Scalar | None = None
+    """For findings: the fact of the result that must have been seen."""
+    says: str
+    """Evidence in words; may hold {device}, {dependency} and {error}."""
+
+
+class Step(Frozen):
+    """One task of a remedy. Text arguments of the form `{name}` are filled in by the compiler."""
+
+    id: Token
+    role: Literal["look", "confirm", "act", "verify"]
+    type: str
+    on: Literal["target", "witness", "traffic"] = "target"
+    """witness: the device that shows the trouble, where it is not the one to be repaired."""
+    args: dict[str, Scalar] = Field(default_factory=dict)
+    after: tuple[Token, ...] = ()
+    when_step: Token | None = None
+    when_field: Token | None = None
+    when_equals: Scalar | None = None
+    needs: tuple[Fact, ...] = ()
+    cost_ms: Annotated[int, Field(ge=0)] = 100
+
+
+class Remedy(Frozen):
+    """What is done about a fault class: look, confirm, act if confirmed, verify."""
+
+    fault_class: FaultClass
+    goal: Annotated[str, Field(max_length=200)]
+    """In words; may hold {target}."""
+    steps: Annotated[tuple[Step, ...], Field(max_length=6)]
+
+    @property
+    def acts(self) -> tuple[Step, ...]:
+        """Return the steps that change something."""
+        return tuple(step for step in self.steps if step.role == "act")
+
+
+class Words(Frozen):
+    """Words of a report that hint at a fault: weak evidence, never more than a nudge among what telemetry shows."""
+
+    fault_class: FaultClass
+    pattern: str
+    bonus: Annotated[float, Field(ge=0.0, le=0.05)]
+
+
+class Example(Frozen):
+    """A solved incident, shown to the model as a turn of the conversation."""
+
+    report: str
+    deviations: tuple[str, ...]
+    target: Token
+    fault_class: FaultClass
+    confidence: UnitInterval
+
+
+class Rulebook(Frozen):
+    """The rules as data (`planner_svc/rulebook/*.json`)."""
+
+    errors: tuple[ErrorClass, ...]
+    rules: tuple[Rule, ...]
+    remedies: tuple[Remedy, ...]
+    words: tuple[Words, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Rulebook:
+        for pattern in (*(item.pattern for item in self.errors), *(item.pattern for item in self.words)):
+            _must_compile(pattern)
+        known, covered = {item.name for item in self.errors}, {item.fault_class for item in self.remedies}
+        for rule in self.rules:
+            unknown = set(rule.errors) - known
+            if unknown:
+                raise ValueError(f"rule {rule.name} names unknown error classes: {', '.join(sorted(unknown))}")
+            if rule.fault_class not in covered:
+                raise ValueError(f"rule {rule.name} speaks for {rule.fault_class}, which has no remedy")
+        for remedy in self.remedies:
+            _must_hang_together(remedy)
+        return self
+
+    def remedy(self, fault_class: FaultClass) -> Remedy | None:
+        """Return what is done about a fault class."""
+        return next((item for item in self.remedies if item.fault_class == fault_class), None)
+
+    def classes_of(self, text: str) -> frozenset[str]:
+        """Return the names of the error classes whose pattern stands in `text`."""
+        return frozenset(item.name for item in self.errors if re.search(item.pattern, text, re.IGNORECASE))
+
+
+class PlannerConfig(Frozen):
+    """Everything the policy depends on besides the journal. Times are microseconds of event time."""
+
+    inventory: Inventory
+    rulebook: Rulebook
+    mode: Literal["auto", "rulebook"] = "auto"
+    """auto: a model is asked first; rulebook: no model is ever asked."""
+    window_us: int = 6_000_000
+    """Telemetry younger than this, seen from the newest, makes the picture."""
+    settle_us: int = 300_000
+    """A device counts as healthy beside a sign only by a sample at least this much younger than the sign."""
+    patience_us: int = 4_000_000
+    """A request waits at most this long for a conclusive picture."""
+    calm_samples: Annotated[int, Field(ge=0)] = 3
+    """Samples of calm traffic after the request before the planner says that nothing is broken."""
+    rare_samples: Annotated[int, Field(ge=0)] = 15
+    """The same for a report of something that happens now and then: one request in a hundred takes its time."""
+    sure: UnitInterval = 0.6
+    """From this score on a candidate is acted on, confirmation provided, without waiting any longer."""
+    suspect: UnitInterval = 0.45
+    """From this score on it is acted on when patience is over and users suffer or a device is in ERROR."""
+    cpu_cores: Annotated[float, Field(gt=0)] = 0.6
+    cpu_rise: Annotated[float, Field(gt=0)] = 0.4
+    """CPU counts as a sign from `cpu_cores` cores in use, if that is `cpu_rise` above the device's baseline."""
+    max_report_chars: Annotated[int, Field(ge=100)] = 1_200
+    """How much of a report the model is shown."""
+
+
+def _must_compile(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+
+
+def _must_hang_together(remedy: Remedy) -> None:
+    seen: set[str] = set()
+    for step in remedy.steps:
+        if step.type not in CATALOGUE:
+            raise ValueError(f"remedy {remedy.fault_class}: {step.type} is not in the catalogue")
+        if step.id in seen or not {*step.after, *([step.when_step] if step.when_step else [])} <= seen:
+            raise ValueError(f"remedy {remedy.fault_class}: step {step.id} is doubled or refers to a later step")
+        if step.when_step and (step.when_field is None or step.when_equals is None):
+            raise ValueError(f"remedy {remedy.fault_class}: step {step.id} has half a condition")
+        if step.role == "act" and not step.when_step:
+            raise ValueError(f"remedy {remedy.fault_class}: step {step.id} acts without a confirmation")
+        seen.add(step.id)

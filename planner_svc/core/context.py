@@ -1,0 +1,233 @@
+"""From telemetry to signs: what deviates right now, on which device, towards which dependency, since when.
+
+A sign is an observation, not a cause. `core/rulebook.py` weighs signs into candidates, `core/prompt.py` shows them to a
+model, worst first. Text from telemetry is untrusted: of a note only `dependency=error` pairs about declared
+dependencies are read, and error names only ever choose among the rulebook's classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from broker.contracts.base import Scalar
+from broker.contracts.inventory import Device
+from broker.contracts.plan import PlanRequested, Reason, Tried
+from planner_svc.core.config import PlannerConfig, Signal
+from planner_svc.core.state import Past, PlannerState, Sample
+
+STALE_US = 5_000_000
+"""A device whose newest sample is this much older than the newest of all is not looked at any more."""
+MAX_ERROR = 80
+_PAIR = re.compile(r"(?P<slow>slow:)?(?P<name>[a-z0-9][a-z0-9_-]*)=(?P<error>[^,]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One deviation of one device, seen in `count` of `total` samples since it was first seen."""
+
+    signal: Signal
+    device: Device
+    dependency: Device | None
+    error: str
+    classes: frozenset[str]
+    first_us: int
+    count: int
+    total: int
+    current: bool = True
+    """True if the newest sample shows it."""
+    from_log: bool = False
+    """True if the error's class was read from a log line, which anybody may have written."""
+    field: str | None = None
+    value: Scalar | None = None
+
+    @property
+    def share(self) -> float:
+        """Share of the samples since the first sight that show the sign, 0..1."""
+        return self.count / max(self.total, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One device's samples inside the window, oldest first."""
+
+    device: Device
+    samples: tuple[Sample, ...]
+
+    @property
+    def newest(self) -> Sample:
+        return self.samples[-1]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything that is known about the world for one incident."""
+
+    config: PlannerConfig
+    views: dict[str, View]
+    signs: tuple[Sign, ...]
+    past: Past
+    tried: tuple[Tried, ...]
+    rejected: tuple[Reason, ...]
+    text: str
+
+    @cached_property
+    def by_device(self) -> dict[str, tuple[Sign, ...]]:
+        """Return the signs of each device that shows any."""
+        found: dict[str, tuple[Sign, ...]] = {}
+        for sign in self.signs:
+            found[sign.device.name] = (*found.get(sign.device.name, ()), sign)
+        return found
+
+    @cached_property
+    def traffic(self) -> Device | None:
+        """Return the device that stands for the users."""
+        return next((d for d in self.config.inventory.devices if d.kind == "traffic"), None)
+
+    @cached_property
+    def users_suffer(self) -> bool:
+        """Tell whether the newest sample of the users' traffic misses the objective."""
+        view = self.views.get(self.traffic.name) if self.traffic else None
+        if view is None:
+            return False
+        newest, objective = view.newest, self.config.inventory.objective
+        bad_ratio = newest.success_ratio is not None and newest.success_ratio < objective.success_ratio
+        bad_latency = newest.latency_ms is not None and newest.latency_ms > objective.latency_ms
+        return newest.status != "OK" or bad_ratio or bad_latency
+
+    @cached_property
+    def is_serious(self) -> bool:
+        """Tell whether users suffer or a device is in ERROR right now: then a likely cause is better than none."""
+        return self.users_suffer or any(view.newest.status == "ERROR" for view in self.views.values())
+
+    @property
+    def deviates(self) -> bool:
+        """Tell whether anything at all is not as it should be."""
+        return bool(self.signs) or self.users_suffer
+
+    def is_silent(self, name: str, samples: int = 1) -> bool:
+        """Tell whether the newest `samples` probes of a device all stayed without answer."""
+        view = self.views.get(name)
+        if view is None or len(view.samples) < samples:
+            return False
+        return all(got_no_answer(view.device, sample) for sample in view.samples[-samples:])
+
+    def clients_of(self, dependency: str) -> tuple[str, ...]:
+        """Return the devices that are declared to depend on a device."""
+        return tuple(d.name for d in self.config.inventory.devices if dependency in d.depends_on)
+
+
+def got_no_answer(device: Device, sample: Sample) -> bool:
+    """Tell whether a sample says that the device's own probe got no answer.
+
+    A service that answers says what it uses (`cpu_load`, `mem_usage`) and which dependency fails (`note`); of a
+    database, cache or queue there is nothing but the probe.
+    """
+    if sample.status != "ERROR" or device.kind == "traffic":
+        return False
+    if device.kind != "service":
+        return True
+    return sample.cpu_load is None and sample.mem_usage is None and not _pairs(device, sample.note)
+
+
+def look(config: PlannerConfig, state: PlannerState, request: PlanRequested) -> Picture:
+    """Return the picture that the recent telemetry gives for a request.
+
+    Telemetry from before an agent's last change in this incident is left out: it shows the world before the change.
+    """
+    past = state.past.get(request.incident, Past())
+    newest = max((history[-1].time_us for history in state.samples.values() if history), default=0)
+    views = {}
+    for device in config.inventory.devices:
+        since = max(newest - config.window_us, past.changed_us)
+        samples = tuple(s for s in state.samples.get(device.name, ()) if s.time_us > since)
+        if samples and samples[-1].time_us > newest - STALE_US:
+            views[device.name] = View(device, samples)
+    signs = (*_signs_of_views(config, state, views.values()), *_signs_of_findings(config, past))
+    return Picture(config, views, tuple(signs), past, request.tried, request.rejected, request.text)
+
+
+def _signs_of_views(config: PlannerConfig, state: PlannerState, views: Iterable[View]) -> Iterable[Sign]:
+    for view in views:
+        if view.device.kind == "traffic":
+            continue
+        baseline = state.baselines.get(view.device.name)
+        usual = (baseline.cpu_load if baseline else None) or 0.0
+        busy_from = max(config.cpu_cores, usual + config.cpu_rise)
+        yield from _merge(config, view, [_observe(config, view, sample, busy_from) for sample in view.samples])
+
+
+Observed = tuple[Signal, str, str, bool]
+"""Signal, name of the dependency or "", error, whether it was read from a log line."""
+
+
+def _observe(config: PlannerConfig, view: View, sample: Sample, busy_from: float) -> list[Observed]:
+    """Return what one sample shows."""
+    code = (sample.error_code or "")[:MAX_ERROR]
+    if got_no_answer(view.device, sample):
+        return [("silent", "", code or "no answer", False)]
+    found: list[Observed] = []
+    for slow, name, error in _pairs(view.device, sample.note):
+        found.append(("slow" if slow else "blame", name, error, False))
+    if sample.cpu_load is not None and sample.cpu_load >= busy_from:
+        found.append(("cpu", "", f"{sample.cpu_load:.2f}", False))
+    if code:
+        found.append(("error", "", code, False))
+    elif sample.status != "OK" and sample.log_sample and config.rulebook.classes_of(sample.log_sample):
+        found.append(("error", "", sample.log_sample[:MAX_ERROR], True))
+    if sample.status != "OK" and not found:
+        found.append(("degraded", "", sample.status, False))
+    return found
+
+
+def _pairs(device: Device, note: str | None) -> list[tuple[bool, str, str]]:
+    """Return (slow?, dependency, error) of the note's pairs about declared dependencies."""
+    pairs = _PAIR.finditer(note or "")
+    return [
+        (bool(pair["slow"]), pair["name"], pair["error"].strip()[:MAX_ERROR] or "unknown")
+        for pair in pairs
+        if pair["name"] in device.depends_on
+    ]
+
+
+def _merge(config: PlannerConfig, view: View, observed: list[list[Observed]]) -> Iterable[Sign]:
+    """Put observations of several samples that are alike into one sign; the newest error gives it its words."""
+    seen: dict[tuple[Signal, str], list[tuple[int, Observed]]] = {}
+    for position, items in enumerate(observed):
+        for item in items:
+            seen.setdefault(item[:2], []).append((position, item))
+    for (signal, name), sightings in seen.items():
+        places = sorted({position for position, _ in sightings})
+        _, _, error, from_log = sightings[-1][1]
+        yield Sign(
+            signal=signal,
+            device=view.device,
+            dependency=config.inventory.get(name) if name else None,
+            error=error,
+            classes=frozenset().union(*(config.rulebook.classes_of(item[2]) for _, item in sightings)),
+            first_us=view.samples[places[0]].time_us,
+            count=len(places),
+            total=len(view.samples) - places[0],
+            current=places[-1] == len(view.samples) - 1,
+            from_log=from_log,
+        )
+
+
+def _signs_of_findings(config: PlannerConfig, past: Past) -> Iterable[Sign]:
+    for finding in past.findings:
+        device = config.inventory.get(finding.target)
+        if device is not None:
+            yield Sign(
+                signal="finding",
+                device=device,
+                dependency=None,
+                error="",
+                classes=frozenset(),
+                first_us=finding.time_us,
+                count=1,
+                total=1,
+                field=finding.field,
+                value=finding.value,
+            )

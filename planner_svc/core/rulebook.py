@@ -1,0 +1,235 @@
+"""The rulebook's engine: signs and rules in, ranked hypotheses out.
+
+Every rule that fits a sign speaks for one fault on one device, with a weight. What a dependency's own trouble explains
+falls back, so the deepest device with trouble of its own leads: a walk down the dependency graph, without a path.
+What was tried or seen not to be so falls back as well, and the next candidate leads. Ties are broken by name, so the
+ranking depends on nothing but its input.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from broker.contracts.inventory import Device
+from broker.contracts.plan import FaultClass, Hypothesis
+from planner_svc.core.config import Rule
+from planner_svc.core.context import Picture, Sign
+
+EXPLAINED = 0.35
+"""Factor for a sign that a dependency's own trouble explains."""
+HOST_BUSY = 0.6
+"""Factor for waiting and silence while some device burns the processor they all share."""
+FEW_SAMPLES = 0.7
+FROM_LOG = 0.8
+NOT_CURRENT = 0.5
+"""Factor for a state (silent, slow, busy, degraded) that the newest sample does not show any more."""
+TRIED = 0.2
+CONTRADICTED = 0.1
+"""Factor for a candidate whose confirmation an agent has already seen to fail."""
+MENTIONED = 0.02
+MAX_EVIDENCE = 4
+HIGHEST = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A hypothesis with its score, and what it stands on."""
+
+    target: Device
+    fault_class: FaultClass
+    score: float
+    evidence: tuple[str, ...]
+    signs: tuple[Sign, ...]
+    witness: Device
+    """The device that shows the trouble."""
+    rule: str
+
+    def hypothesis(self) -> Hypothesis:
+        """Return it as the plan carries it."""
+        return Hypothesis(
+            target=self.target.name,
+            fault_class=self.fault_class,
+            confidence=round(min(self.score, HIGHEST), 3),
+            evidence=self.evidence,
+        )
+
+
+def rank(picture: Picture) -> tuple[Candidate, ...]:
+    """Return candidates, best first; empty if no rule fits anything that deviates."""
+    best: dict[tuple[str, FaultClass], Candidate] = {}
+    for rule in picture.config.rulebook.rules:
+        for sign in picture.signs:
+            candidate = _weigh(picture, rule, sign)
+            if candidate is not None:
+                key = (candidate.target.name, candidate.fault_class)
+                best[key] = _join(best[key], candidate) if key in best else candidate
+    judged = [_judge(picture, candidate) for candidate in best.values()]
+    return tuple(sorted(judged, key=lambda c: (-c.score, c.target.name, c.fault_class)))
+
+
+def _weigh(picture: Picture, rule: Rule, sign: Sign) -> Candidate | None:
+    """Return what a rule makes of a sign, or None if it does not fit."""
+    target = _target(picture, rule, sign)
+    if target is None or not target.managed or not _fits(picture, rule, sign):
+        return None
+    score = rule.weight
+    if sign.count < rule.samples:
+        score *= FEW_SAMPLES
+    if sign.from_log:
+        score *= FROM_LOG
+    if not sign.current and sign.signal in ("silent", "slow", "cpu", "degraded"):
+        score *= NOT_CURRENT
+    if rule.explainable and _explained(picture, sign):
+        score *= EXPLAINED
+    if _host_is_busy(picture, sign):
+        score *= HOST_BUSY
+    dependency = sign.dependency.name if sign.dependency else (target.name if target != sign.device else "a dependency")
+    words = {"{device}": sign.device.name, "{dependency}": dependency, "{error}": printable(sign.error)}
+    says = rule.says
+    for placeholder, value in words.items():
+        says = says.replace(placeholder, value)
+    seen = f"{says}, seen in {sign.count} of {sign.total} samples" if sign.signal != "finding" else says
+    return Candidate(target, rule.fault_class, score, (seen,), (sign,), sign.device, rule.name)
+
+
+def printable(text: str) -> str:
+    """Return text without control characters: whatever is not printable becomes a blank."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _target(picture: Picture, rule: Rule, sign: Sign) -> Device | None:
+    """Return the device a rule's hypothesis names for a sign."""
+    if rule.target == "self":
+        return sign.device
+    inventory = picture.config.inventory
+    names = (sign.dependency.name,) if sign.dependency else sign.device.depends_on
+    devices = [device for name in names if (device := inventory.get(name)) is not None]
+    if rule.dependency_kinds:
+        devices = [device for device in devices if device.kind in rule.dependency_kinds]
+    return devices[0] if devices else None
+
+
+def _fits(picture: Picture, rule: Rule, sign: Sign) -> bool:
+    if rule.signal != sign.signal or (rule.kinds and sign.device.kind not in rule.kinds):
+        return False
+    if rule.field is not None and (sign.field, sign.value) != (rule.field, rule.equals):
+        return False
+    if rule.errors and not sign.classes & set(rule.errors):
+        return False
+    if not rule.at_least <= sign.share <= rule.at_most:
+        return False
+    return rule.clients == "any" or (rule.clients == "several") == (_clients_with(picture, sign) > 1)
+
+
+def _clients_with(picture: Picture, sign: Sign) -> int:
+    """Count the devices that show the same kind of sign towards the same dependency."""
+    alike = {s.device.name for s in picture.signs if s.signal == sign.signal and s.dependency == sign.dependency}
+    return len(alike)
+
+
+def _explained(picture: Picture, sign: Sign) -> bool:
+    """Tell whether trouble of a dependency's own is enough to cause this sign."""
+    names = (sign.dependency.name,) if sign.dependency else sign.device.depends_on
+    return any(_is_cause(other, sign) for name in names for other in picture.by_device.get(name, ()))
+
+
+def _is_cause(other: Sign, sign: Sign) -> bool:
+    """Tell whether a dependency's sign can cause its client's. Slowness causes slowness, not broken connections."""
+    if other.signal == "silent":
+        return other.current or sign.signal == "error"
+    if other.signal in ("blame", "error"):
+        return other.device != sign.device
+    weak = sign.signal in ("slow", "degraded", "error") or bool(sign.classes & {"timeout", "upstream"})
+    return other.signal in ("slow", "cpu", "degraded") and weak
+
+
+def _host_is_busy(picture: Picture, sign: Sign) -> bool:
+    waits = sign.signal in ("slow", "degraded") or "timeout" in sign.classes
+    busy = any(s.signal == "cpu" and s.current and s.device != sign.device for s in picture.signs)
+    return waits and busy
+
+
+def _join(one: Candidate, other: Candidate) -> Candidate:
+    """Join two reasons for the same hypothesis: the better one leads, the other adds its evidence."""
+    first, second = (one, other) if one.score >= other.score else (other, one)
+    evidence = tuple(dict.fromkeys((*first.evidence, *second.evidence)))[:MAX_EVIDENCE]
+    return replace(first, evidence=evidence, signs=(*first.signs, *second.signs))
+
+
+def _judge(picture: Picture, candidate: Candidate) -> Candidate:
+    """Weigh a candidate against words of the report, what was tried, and what agents have seen."""
+    score = min(candidate.score + _nudge(picture, candidate), HIGHEST)
+    times = was_tried(picture, candidate.target.name, candidate.fault_class)
+    if times:
+        score *= TRIED**times
+    if is_contradicted(picture, candidate.target.name, candidate.fault_class):
+        score *= CONTRADICTED
+    return replace(candidate, score=score)
+
+
+def _nudge(picture: Picture, candidate: Candidate) -> float:
+    """Return the small bonus for words of the report: enough to break a tie among what telemetry shows."""
+    text, bonus = picture.text, 0.0
+    if re.search(rf"(?<![a-z0-9_-]){re.escape(candidate.target.name)}(?![a-z0-9_-])", text, re.IGNORECASE):
+        bonus += MENTIONED
+    return bonus + hints_at(picture, candidate.fault_class)
+
+
+def hints_at(picture: Picture, fault_class: FaultClass) -> float:
+    """Return the bonus that the report's words give to a fault class; 0 if they do not hint at it."""
+    words = (item for item in picture.config.rulebook.words if item.fault_class == fault_class)
+    return max((hint.bonus for hint in words if re.search(hint.pattern, picture.text, re.IGNORECASE)), default=0.0)
+
+
+def was_tried(picture: Picture, target: str, fault_class: FaultClass) -> int:
+    """Count how often the same remedy was tried on the same target: other names for one remedy change nothing."""
+    same = _acts(picture, fault_class)
+    return sum(
+        1 for t in picture.tried if t.hypothesis.target == target and _acts(picture, t.hypothesis.fault_class) == same
+    )
+
+
+def _acts(picture: Picture, fault_class: FaultClass) -> tuple[str, ...]:
+    remedy = picture.config.rulebook.remedy(fault_class)
+    return tuple(step.type for step in remedy.acts) if remedy else ()
+
+
+def is_contradicted(picture: Picture, target: str, fault_class: FaultClass) -> bool:
+    """Tell whether an agent has seen that none of the remedy's conditions holds on the target."""
+    remedy = picture.config.rulebook.remedy(fault_class)
+    seen = {f.field: f.value for f in picture.past.findings if f.target == target}
+    acts = remedy.acts if remedy else ()
+    conditions = [(step.when_field, step.when_equals) for step in acts if step.on == "target"]
+    return bool(conditions) and all(field in seen and seen[field] != value for field, value in conditions)
+
+
+def is_settled(picture: Picture, candidate: Candidate) -> bool:
+    """Tell whether the picture round a candidate has ripened.
+
+    A client sees a dependency's death before the dependency's own probe does: the dependency counts as healthy only by
+    a sample that is younger than the sign, and so do other clients of it (docs/state-machines/planner.md).
+    """
+    rules = {rule.name: rule for rule in picture.config.rulebook.rules}
+    rule, sign = rules[candidate.rule], candidate.signs[0]
+    if sign.count < rule.samples:
+        return False
+    if not rule.explainable:
+        return True
+    since = sign.first_us + picture.config.settle_us
+    return all(_is_known(picture, name, since) for name in _neighbours(picture, sign))
+
+
+def _neighbours(picture: Picture, sign: Sign) -> set[str]:
+    if sign.dependency is None:
+        return set(sign.device.depends_on)
+    return {sign.dependency.name, *picture.clients_of(sign.dependency.name)} - {sign.device.name}
+
+
+def _is_known(picture: Picture, name: str, since_us: int) -> bool:
+    """Tell whether a device has spoken since, or is known to be silent. Traffic that nobody measures is no reason to
+    wait."""
+    device, view = picture.config.inventory.get(name), picture.views.get(name)
+    if device is None or device.kind == "traffic":
+        return True
+    return view is not None and (view.newest.time_us >= since_us or picture.is_silent(name))

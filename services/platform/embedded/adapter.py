@@ -1,0 +1,282 @@
+"""The platform port over supervisord: processes instead of containers, on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.contracts.telemetry import LogLine
+from services.platform.embedded import health, processes
+from services.platform.embedded.commands import COMMANDS
+from services.platform.embedded.home import Home
+from services.platform.embedded.ledger import Ledger, Past, Phase, Row
+from services.platform.embedded.locks import exclusive
+from services.platform.embedded.logs import read_lines
+from services.platform.embedded.view import View, foreign_processes
+from services.platform.embedded.world import Program
+from services.platform.port import Effect, NotManagedError, VerbFailedError, Workload
+
+ANSWER_TIMEOUT_S = 8.0
+"""How long a started workload has until it answers its health check (in whatever words)."""
+PROBE_TIMEOUT_S = 0.5
+SETTLE_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One changing call: what it is about, what the world was, what its key did before."""
+
+    program: Program
+    before: Workload
+    past: Past
+
+    @property
+    def restarted_since_intent(self) -> bool:
+        """Tell whether the process was started after this key's intent was written down: an earlier caller did it
+        and died before it could say so."""
+        intent, started = self.past.intent, self.before.started_at_us
+        return intent is not None and started is not None and started >= intent.at_us
+
+
+_Needed = Callable[[_Call], str | None]
+"""Says why nothing is to be done, or None if the verb is to be carried out."""
+_Action = Callable[[_Call], Awaitable[str]]
+"""Carries a verb out; returns a sentence."""
+
+
+class EmbeddedPlatform:
+    """Implements `services.platform.port.Platform` for the stack under a home.
+
+    A verb holds the workload's lock, so that two callers never change one workload at a time, and writes its intent
+    into the ledger before it touches anything. A repeated key whose effect was carried out returns `changed=False`;
+    one whose intent has no end (its caller died) looks at the world first and does only what is still missing.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = Home(home.resolve())
+        self._view = View(self._home)
+        self._ledger = Ledger(self._home.effects)
+
+    async def list(self) -> tuple[Workload, ...]:
+        """Return every workload in the order of declaration."""
+        return await self._view.workloads()
+
+    async def inspect(self, name: str) -> Workload:
+        """Return one workload. A link that is not ok is drift of both its ends, since reconciling either heals it."""
+        return await self._view.workload(name)
+
+    async def logs(
+        self, name: str, *, since_us: int, until_us: int | None = None, limit: int = 5_000
+    ) -> tuple[LogLine, ...]:
+        """Return the newest `limit` lines of a span, oldest first. Lines of PostgreSQL, Valkey and NATS keep the time
+        and level of their own form; other text is INFO at the time of the line before it."""
+        path = self._home.log(self._view.world.program(name).name)
+        return await asyncio.to_thread(read_lines, path, name, since_us=since_us, until_us=until_us, limit=limit)
+
+    async def start(self, name: str, *, key: str) -> Effect:
+        """Start a workload that does not run, and wait until it answers."""
+
+        async def act(call: _Call) -> str:
+            await self._view.supervisor.start(name)
+            return await self._until_answering(call.program, "started")
+
+        return await self._verb(name, "start", key, _if(lambda w: w.pid is not None, f"{name} runs already"), act)
+
+    async def stop(self, name: str, *, key: str) -> Effect:
+        """Stop a workload, with everything in its process tree."""
+
+        async def act(call: _Call) -> str:
+            await self._stop(call.before)
+            return f"{name} stopped"
+
+        return await self._verb(name, "stop", key, _if(lambda w: w.pid is None, f"{name} does not run"), act)
+
+    async def restart(self, name: str, *, key: str) -> Effect:
+        """Stop and start a workload with the environment it has now, drifted or not."""
+
+        def needed(call: _Call) -> str | None:
+            return f"{name} was restarted by this order before" if call.restarted_since_intent else None
+
+        async def act(call: _Call) -> str:
+            await self._stop(call.before)
+            await self._view.supervisor.start(name)
+            return await self._until_answering(call.program, "restarted")
+
+        return await self._verb(name, "restart", key, needed, act)
+
+    async def pause(self, name: str, *, key: str) -> Effect:
+        """Freeze a workload with everything in its process tree."""
+
+        async def act(call: _Call) -> str:
+            pid = _pid(call.before)
+            await asyncio.to_thread(processes.signal_tree, pid, signal.SIGSTOP)
+            await _require_frozen(name, pid, True)
+            return f"{name} paused"
+
+        return await self._verb(name, "pause", key, _if(lambda w: w.state == "paused", f"{name} is paused"), act)
+
+    async def resume(self, name: str, *, key: str) -> Effect:
+        """Continue a paused workload."""
+
+        async def act(call: _Call) -> str:
+            await _thaw(name, _pid(call.before))
+            return f"{name} resumed"
+
+        return await self._verb(name, "resume", key, _if(lambda w: w.state != "paused", f"{name} is not paused"), act)
+
+    async def reconcile(self, name: str, *, key: str) -> Effect:
+        """Bring a workload back to its declaration; a paused one is resumed, a stopped one started."""
+
+        def needed(call: _Call) -> str | None:
+            w = call.before
+            return f"{name} is as declared" if not w.drift and w.state in ("running", "starting") else None
+
+        return await self._verb(name, "reconcile", key, needed, self._reconcile)
+
+    async def exec(self, name: str, command: str, args: dict[str, str], *, key: str) -> Effect:
+        """Run a catalogued command.
+
+        All of them are idempotent by nature, so an unfinished one is simply run again.
+
+        Raises:
+            VerbFailedError: not in the catalogue, wrong arguments, or the workload did not carry it out.
+        """
+        entry = COMMANDS.get(command)
+        fault = (
+            f"there are {', '.join(COMMANDS)}" if entry is None else entry.fault(self._view.world.program(name), args)
+        )
+        if entry is None or fault is not None:
+            raise VerbFailedError(f"{name} cannot run {command[:60]!r}: {fault}")
+
+        async def act(call: _Call) -> str:
+            _, sentence = await asyncio.to_thread(entry.run, call.program, args)
+            return sentence
+
+        return await self._verb(name, command, key, lambda call: None, act)
+
+    async def health(self, name: str, timeout_s: float = 2.0) -> tuple[bool, str]:
+        """Ask the workload itself; never raises for what the workload does."""
+        program = self._view.world.program(name)
+        answer = await health.check(program.probe, program.host, program.port, timeout_s)
+        return answer.healthy, answer.sentence
+
+    async def effects(self) -> tuple[tuple[str, str, str], ...]:
+        """Return (key, workload, verb) of every effect that was begun, oldest first."""
+        return await asyncio.to_thread(self._ledger.begun)
+
+    # -- carrying out
+
+    async def _verb(self, name: str, verb: str, key: str, needed: _Needed, act: _Action) -> Effect:
+        program = self._view.world.program(name)
+        if not program.managed:
+            raise NotManagedError(f"{name} is not managed: nothing may {verb} it")
+        async with exclusive(self._home.verb_lock(name)):
+            past = await asyncio.to_thread(self._ledger.past, key)
+            if past.done is not None:
+                return Effect(False, f"carried out before: {past.done.detail}")
+            call = _Call(program, await self._settled(name), past)
+            reason = needed(call)
+            if reason is not None:
+                await self._note(call, key, verb, "done", reason)
+                return Effect(False, reason)
+            return await self._carry_out(call, key, verb, act)
+
+    async def _carry_out(self, call: _Call, key: str, verb: str, act: _Action) -> Effect:
+        if call.past.intent is None:
+            await self._note(call, key, verb, "intent")
+        try:
+            detail = await act(call)
+        except VerbFailedError as error:
+            await self._note(call, key, verb, "failed", str(error))
+            raise
+        await self._note(call, key, verb, "done", detail, changed=True)
+        return Effect(True, detail, call.before.drift if verb == "reconcile" else ())
+
+    async def _note(
+        self, call: _Call, key: str, verb: str, phase: Phase, detail: str = "", *, changed: bool = False
+    ) -> None:
+        row = Row(key, call.program.name, verb, phase, time.time_ns() // 1_000, detail, changed)
+        await asyncio.to_thread(self._ledger.append, row)
+
+    async def _settled(self, name: str) -> Workload:
+        """Return a workload once its process is past the instant between fork and exec, where nothing can be told."""
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while True:
+            workload = await self._view.workload(name)
+            if workload.state != "starting" or time.monotonic() > deadline:
+                return workload
+            await asyncio.sleep(SETTLE_POLL_S)
+
+    async def _reconcile(self, call: _Call) -> str:
+        name, before = call.program.name, call.before
+        done: list[str] = []
+        if before.state == "paused":
+            await _thaw(name, _pid(before))
+            done.append("resumed")
+        done += [f"link {link} healed" for link in await self._view.links.heal(self._view.world.links_of(name))]
+        done += await asyncio.to_thread(self._end_foreign, name, before.pid)
+        if before.pid is None or any(item.what in ("command", "environment") for item in before.drift):
+            await self._stop(before)
+            await self._view.supervisor.configure(name, call.program.environment)
+            await self._view.supervisor.start(name)
+            done.append(await self._until_answering(call.program, "started as declared"))
+        await self._require_declared(name)
+        return "; ".join(done)
+
+    async def _require_declared(self, name: str) -> None:
+        after = await self._settled(name)
+        if after.drift or after.state != "running":
+            left = ", ".join(item.name for item in after.drift) or "nothing"
+            raise VerbFailedError(f"{name} is {after.state} and still differs in {left}")
+
+    def _end_foreign(self, name: str, pid: int | None) -> Sequence[str]:
+        foreign = foreign_processes(self._home, name, pid)
+        processes.end((p for item in foreign for p in processes.tree(item.pid)), grace_s=0.0)
+        return [f"foreign process {item.pid} ended" for item in foreign]
+
+    async def _stop(self, before: Workload) -> None:
+        if before.state == "paused":  # a frozen process would not hear SIGTERM
+            await _thaw(before.name, _pid(before))
+        await self._view.supervisor.stop(before.name)
+
+    async def _until_answering(self, program: Program, what: str) -> str:
+        """Wait until a started workload answers, also if it says that it is not well: that may be a dependency's fault.
+
+        Raises:
+            VerbFailedError: it ended meanwhile.
+        """
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while True:
+            answer = await health.check(program.probe, program.host, program.port, PROBE_TIMEOUT_S)
+            if answer.answered:
+                return f"{program.name} {what}: {answer.sentence}"
+            info = await self._view.supervisor.program(program.name)
+            if not info.live:
+                raise VerbFailedError(f"{program.name} ended right after it was {what}: {info.detail}; see its log")
+            if time.monotonic() > deadline:
+                return f"{program.name} {what}, silent so far: {answer.sentence}"
+            await asyncio.sleep(0.05)
+
+
+def _if(condition: Callable[[Workload], bool], reason: str) -> _Needed:
+    return lambda call: reason if condition(call.before) else None
+
+
+def _pid(workload: Workload) -> int:
+    if workload.pid is None:
+        raise VerbFailedError(f"{workload.name} does not run")
+    return workload.pid
+
+
+async def _thaw(name: str, pid: int) -> None:
+    await asyncio.to_thread(processes.signal_tree, pid, signal.SIGCONT)
+    await _require_frozen(name, pid, False)
+
+
+async def _require_frozen(name: str, pid: int, frozen: bool) -> None:
+    if not await asyncio.to_thread(processes.wait_frozen, pid, frozen):
+        raise VerbFailedError(f"{name} could not be {'paused' if frozen else 'resumed'}")

@@ -1,0 +1,69 @@
+"""Differences between what is declared and what runs. Pure: observations in, drift out, secrets masked."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from services.platform.embedded.links import describe
+from services.platform.embedded.world import Link, Program
+from services.platform.fault_port import LinkFault
+from services.platform.links.model import OK
+from services.platform.port import Drift
+
+UNSET = "(unset)"
+MASK = "***"
+SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|DSN|PASSPHRASE", re.IGNORECASE)
+"""Variables that are masked even if nobody declared them secret."""
+IGNORED = re.compile(r"SUPERVISOR_\w+|LC_CTYPE")
+"""Set by supervisord and by Python's start-up; nobody declares them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A process inside a workload's scope that the workload did not start."""
+
+    pid: int
+    command: str
+
+
+def environment_drift(program: Program, base: Mapping[str, str], actual: Mapping[str, str]) -> list[Drift]:
+    """Compare every variable a process has with what it should have. A difference in a secret says only that."""
+    declared = {**base, **program.environment}
+    names = sorted(name for name in {*declared, *actual} if not IGNORED.fullmatch(name))
+    return [
+        _environment_drift(name, declared.get(name), actual.get(name), _is_secret(program, name))
+        for name in names
+        if declared.get(name) != actual.get(name)
+    ]
+
+
+def _is_secret(program: Program, name: str) -> bool:
+    return name in program.secrets or SECRET_NAME.search(name) is not None
+
+
+def _environment_drift(name: str, declared: str | None, actual: str | None, secret: bool) -> Drift:
+    if secret:
+        declared = None if declared is None else MASK
+        actual = None if actual is None else f"{MASK} (another value)"
+    return Drift("environment", name, UNSET if declared is None else declared, UNSET if actual is None else actual)
+
+
+def command_drift(program: Program, actual: tuple[str, ...]) -> list[Drift]:
+    """Compare the command line a process shows with the declared one."""
+    if actual in program.may_run_as():
+        return []
+    return [Drift("command", program.name, shlex.join(program.command), shlex.join(actual))]
+
+
+def network_drift(links: Iterable[Link], faults: Mapping[str, LinkFault]) -> list[Drift]:
+    """Name the links that are not ok. A broken link is drift of both its ends: whichever end is reconciled heals it."""
+    broken = ((link, faults.get(link.name, OK)) for link in links)
+    return [Drift("network", link.name, "ok", describe(fault)) for link, fault in broken if fault != OK]
+
+
+def process_drift(program: Program, foreign: Iterable[Foreign]) -> list[Drift]:
+    """Name the foreign processes in a workload's scope."""
+    return [Drift("process", f"pid {item.pid}", "(none)", item.command[:200]) for item in foreign]

@@ -1,0 +1,180 @@
+"""Breaking the embedded world for real: the injector's side of the adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import psutil
+
+from services.platform.embedded import processes
+from services.platform.embedded.home import Home, scope_of
+from services.platform.embedded.locks import exclusive
+from services.platform.embedded.supervisor import Supervisor
+from services.platform.embedded.view import View
+from services.platform.embedded.world import Program
+from services.platform.fault_port import LinkFault
+from services.platform.links.model import OK
+from services.platform.port import VerbFailedError
+
+HOG_MARKER = "TRIAGE_HOG"
+"""CPU burners carry this variable beside the scope of their victim."""
+MAX_HOGS = 16
+_BURN = "while :; do :; done"
+
+
+class EmbeddedFaults:
+    """Implements `services.platform.fault_port.FaultPort` for the stack under a home.
+
+    No state of its own: every question is answered by looking at the world. Raises the errors of
+    `services.platform.port`.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = Home(home.resolve())
+        self._view = View(self._home)
+
+    @property
+    def _supervisor(self) -> Supervisor:
+        return self._view.supervisor
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL the whole process tree. Workloads have no restart policy, so it stays down."""
+        info = await self._supervisor.program(self._program(name).name)
+        if info.pid is not None:
+            await asyncio.to_thread(processes.signal_tree, info.pid, signal.SIGKILL)
+            await self._supervisor.until_down(name)
+
+    async def stop(self, name: str) -> None:
+        """Stop the workload in order, also if it is frozen."""
+        async with self._locked(name):
+            await self._stop(name)
+
+    async def start(self, name: str) -> None:
+        """Start the workload with whatever environment it was given last."""
+        async with self._locked(name):
+            await self._supervisor.start(name)
+
+    async def freeze(self, name: str) -> None:
+        """SIGSTOP every process of the workload."""
+        pid = await self._running(name)
+        await asyncio.to_thread(processes.signal_tree, pid, signal.SIGSTOP)
+        await asyncio.to_thread(processes.wait_frozen, pid, True)
+
+    async def thaw(self, name: str) -> None:
+        """SIGCONT every process of the workload; nothing happens if it does not run."""
+        info = await self._supervisor.program(self._program(name).name)
+        if info.pid is not None:
+            await asyncio.to_thread(processes.signal_tree, info.pid, signal.SIGCONT)
+            await asyncio.to_thread(processes.wait_frozen, info.pid, False)
+
+    async def set_environment(self, name: str, changes: dict[str, str]) -> None:
+        """Restart the workload with changed variables; nothing happens if it runs with them already."""
+        await self._restart_with(name, {**(await self._supervisor.program(name)).environment, **changes})
+
+    async def reset_environment(self, name: str) -> None:
+        """Restart the workload with its declared environment; nothing happens if it runs with that already."""
+        await self._restart_with(name, self._program(name).environment)
+
+    async def environment(self, name: str) -> dict[str, str]:
+        """Return the environment the running process really has.
+
+        Raises:
+            VerbFailedError: it does not run.
+        """
+        pid = await self._running(name)
+        found = await asyncio.to_thread(processes.environment_of, pid)
+        if found is None:
+            raise VerbFailedError(f"{name} ended while its environment was read")
+        return found
+
+    async def set_link(self, source: str, destination: str, fault: LinkFault) -> None:
+        """Change what the link does to traffic from `source` to `destination`."""
+        links = self._view.links
+        await links.set(links.named(source, destination), fault)
+
+    async def link(self, source: str, destination: str) -> LinkFault:
+        """Return what the link does now."""
+        links = self._view.links
+        return (await links.all()).get(links.named(source, destination).name, OK)
+
+    async def hog(self, name: str, processes: int) -> None:
+        """Bring the number of CPU burners in the workload's scope up to `processes` (1..16).
+
+        They are orphans in a session of their own: they outlive the injector, and `triage down` ends them by the
+        stack's marker in their environment.
+        """
+        if not 1 <= processes <= MAX_HOGS:
+            raise VerbFailedError(f"between 1 and {MAX_HOGS} burners, not {processes}")
+        self._program(name)
+        missing = processes - await self.hogs(name)
+        if missing > 0:
+            await asyncio.to_thread(_spawn_hogs, {**scope_of(self._home, name), HOG_MARKER: name}, missing)
+
+    async def hogs(self, name: str) -> int:
+        """Return how many burners run in the workload's scope."""
+        return len(await asyncio.to_thread(self._find_hogs, name))
+
+    async def unhog(self, name: str) -> None:
+        """End all burners in the workload's scope."""
+        await asyncio.to_thread(lambda: processes.end(self._find_hogs(name), grace_s=0.0))
+
+    async def is_frozen(self, name: str) -> bool:
+        """Tell whether the workload's process is stopped by a signal."""
+        info = await self._supervisor.program(self._program(name).name)
+        return info.pid is not None and await asyncio.to_thread(processes.is_frozen, info.pid)
+
+    async def is_running(self, name: str) -> bool:
+        """Tell whether the workload has a process, frozen or not."""
+        return (await self._supervisor.program(self._program(name).name)).pid is not None
+
+    # -- inside
+
+    def _locked(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Hold the workload's lock: one change at a time, agents' verbs included."""
+        return exclusive(self._home.verb_lock(self._program(name).name))
+
+    def _program(self, name: str) -> Program:
+        return self._view.world.program(name)
+
+    async def _running(self, name: str) -> int:
+        info = await self._supervisor.program(self._program(name).name)
+        if info.pid is None:
+            raise VerbFailedError(f"{name} does not run")
+        return info.pid
+
+    async def _restart_with(self, name: str, environment: dict[str, str]) -> None:
+        async with self._locked(name):
+            info = await self._supervisor.program(name)
+            if info.environment == environment and info.pid is not None:
+                return
+            await self._stop(name)
+            await self._supervisor.configure(name, environment)
+            await self._supervisor.start(name)
+
+    async def _stop(self, name: str) -> None:
+        info = await self._supervisor.program(name)
+        if info.pid is not None:
+            await asyncio.to_thread(processes.signal_tree, info.pid, signal.SIGCONT)
+        await self._supervisor.stop(name)
+
+    def _find_hogs(self, name: str) -> list[psutil.Process]:
+        return list(processes.carrying({**scope_of(self._home, name), HOG_MARKER: name}))
+
+
+def _spawn_hogs(marks: dict[str, str], count: int) -> None:
+    shell = shutil.which("sh") or "/bin/sh"
+    # The outer shell ends at once; its children are adopted, and nobody has to reap them.
+    burner = f'{shell} -c "{_BURN}" triage-hog >/dev/null 2>&1 </dev/null &'
+    subprocess.run(
+        [shell, "-c", "\n".join([burner] * count)],
+        env={"PATH": os.defpath, **marks},
+        cwd="/",
+        start_new_session=True,
+        check=True,
+    )

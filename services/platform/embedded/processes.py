@@ -1,0 +1,129 @@
+"""Operating-system processes of a workload: its tree, its scope, whether it is frozen. Everything here is a look at
+`/proc` through psutil, or a signal; processes that vanish meanwhile are simply gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping
+
+import psutil
+
+GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
+UNREADABLE = (*GONE, psutil.AccessDenied)
+WAIT_S = 3.0
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """Return a process and all its living descendants, parents first; empty if it is gone."""
+    try:
+        top = psutil.Process(pid)
+        return [top, *top.children(recursive=True)]
+    except GONE:
+        return []
+
+
+def carrying(variables: Mapping[str, str]) -> Iterator[psutil.Process]:
+    """Find every process whose environment holds all these variables with these values; this process is left out."""
+    wanted = {f"{name}={value}".encode() for name, value in variables.items()}
+    for pid in psutil.pids():
+        if pid == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                found = wanted <= set(file.read().split(b"\0"))
+            if found:
+                yield psutil.Process(pid)
+        except (OSError, *GONE):
+            continue
+
+
+def environment_of(pid: int) -> dict[str, str] | None:
+    """Return the environment a process was started with; None if it is gone or may not be looked at."""
+    try:
+        return dict(psutil.Process(pid).environ())
+    except (OSError, *UNREADABLE):
+        return None
+
+
+def command_of(pid: int) -> tuple[str, ...] | None:
+    """Return the command line of a process; None if it is gone."""
+    try:
+        return tuple(psutil.Process(pid).cmdline())
+    except UNREADABLE:
+        return None
+
+
+def is_frozen(pid: int) -> bool:
+    """Tell whether a process is stopped by a signal (state T)."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except GONE:
+        return False
+
+
+def signal_tree(pid: int, number: signal.Signals) -> None:
+    """Signal a process and all its descendants, until no unsignalled one is left (a frozen parent forks no more)."""
+    done: set[int] = set()
+    while new := [process for process in tree(pid) if process.pid not in done]:
+        for process in new:
+            done.add(process.pid)
+            send(process, number)
+
+
+def send(process: psutil.Process, number: signal.Signals) -> None:
+    """Signal one process; nothing happens if it is gone."""
+    try:
+        process.send_signal(number)
+    except GONE:
+        return
+
+
+def end(processes: Iterable[psutil.Process], grace_s: float) -> None:
+    """End processes: SIGTERM (and SIGCONT, for a frozen one would not hear it), then SIGKILL after `grace_s`."""
+    found = list(processes)
+    if grace_s > 0:
+        for process in found:
+            send(process, signal.SIGTERM)
+            send(process, signal.SIGCONT)
+        _, found = psutil.wait_procs(found, timeout=grace_s)
+    for process in found:
+        send(process, signal.SIGKILL)
+    psutil.wait_procs(found, timeout=WAIT_S)
+
+
+def wait_frozen(pid: int, frozen: bool, timeout_s: float = WAIT_S) -> bool:
+    """Wait until a process is (not) frozen; False if it did not get there in time."""
+    deadline = time.monotonic() + timeout_s
+    while is_frozen(pid) is not frozen:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process tree, bytes. Shared pages count in proportion where the kernel tells
+    (`smaps_rollup`), else in full."""
+    return sum(own_resident_bytes(process.pid) for process in tree(pid))
+
+
+def own_resident_bytes(pid: int) -> int:
+    """Return the resident memory of one process without its descendants, bytes; 0 if it is gone."""
+    return _proportional(pid) or _resident(pid)
+
+
+def _proportional(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            return sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
+    except OSError:
+        return 0
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except UNREADABLE:
+        return 0

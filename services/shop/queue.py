@@ -1,0 +1,204 @@
+"""The shop's message queue: JetStream on the shop's own NATS. The only module of the shop that imports nats.
+
+The client's own reconnecting is switched off and done here instead, because it hides why it is not connected, keeps
+messages back that its caller was told had failed, and gives up for good on some server errors. Here a connection that
+ends is replaced by a new one, and while there is none, using the queue raises the very error that connecting raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
+
+from services.shop.errors import DependencyFailed
+
+STREAM = "SHOP"
+SUBJECTS = "shop.orders.>"
+CREATED = "shop.orders.created"
+DURABLE = "fulfilment"
+
+CONNECT_TIMEOUT_S = 1
+RECONNECT_S = 0.2
+PING_S = 1
+PINGS = 2
+"""A server that stops answering is noticed after PING_S * PINGS and a bit."""
+PUBLISH_TIMEOUT_S = 0.8
+CHECK_TIMEOUT_S = 0.9
+FETCH_TIMEOUT_S = 1.0
+ACK_WAIT_S = 5.0
+RETRY_S = 1.0
+MAX_MESSAGES = 100_000
+
+Consumer = Callable[[bytes], Awaitable[bool]]
+"""Takes one message; True: done with it, False: give it again after `RETRY_S`."""
+Complaint = Callable[[Exception], None]
+
+
+class Queue:
+    """One service's connection to the queue, known to it as the dependency `name`."""
+
+    def __init__(self, name: str, url: str, client_name: str) -> None:
+        self.name = name
+        self._url = url
+        self._client_name = client_name
+        self._client: Client | None = None
+        self._error: Exception = nats.errors.ConnectionClosedError()
+        """Why there is no connection."""
+        self._tried = asyncio.Event()
+        """Set once the first attempt to connect has ended, well or not."""
+
+    @asynccontextmanager
+    async def open(self, consumer: Consumer | None = None, complain: Complaint | None = None) -> AsyncIterator[None]:
+        """Stay connected, and consume if a consumer is given, while inside. Never fails because the server is away.
+
+        `complain` hears what goes wrong with consuming while connected.
+        """
+        keeping = asyncio.create_task(self._keep_connected(consumer, complain))
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+
+    async def publish(self, subject: str, payload: bytes, message_id: str) -> None:
+        """Store one message; with the same id it is stored once.
+
+        Raises:
+            DependencyFailed: it is not known to be stored.
+        """
+        try:
+            client = await self._connected()
+            await client.jetstream().publish(
+                subject, payload, timeout=PUBLISH_TIMEOUT_S, headers={"Nats-Msg-Id": message_id}
+            )
+        except (nats.errors.Error, OSError) as error:
+            raise DependencyFailed(self.name, error) from error
+
+    async def check(self) -> None:
+        """Raise what the queue's client raised unless the server answers a ping now."""
+        client = await self._connected()
+        await client.rtt(timeout=CHECK_TIMEOUT_S)
+
+    async def _connected(self) -> Client:
+        await self._tried.wait()
+        if self._client is None or not self._client.is_connected:
+            raise self._error.with_traceback(None)
+        return self._client
+
+    async def _keep_connected(self, consumer: Consumer | None, complain: Complaint | None) -> None:
+        while True:
+            ended = asyncio.Event()
+            client = Client()
+            try:
+                await self._connect(client, ended)
+                await self._use(client, ended, consumer, complain)
+            except (nats.errors.Error, OSError) as error:
+                self._error = error
+            finally:
+                self._client = None
+                self._tried.set()
+                await _close(client)
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _connect(self, client: Client, ended: asyncio.Event) -> None:
+        connecting = True
+
+        async def closed() -> None:
+            ended.set()
+
+        async def failed(error: Exception) -> None:
+            self._error = error
+            if connecting:  # the client would go on trying by itself, for ever and without a word
+                raise error
+
+        await client.connect(
+            self._url,
+            name=self._client_name,
+            allow_reconnect=False,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            ping_interval=PING_S,
+            max_outstanding_pings=PINGS,
+            closed_cb=closed,
+            error_cb=failed,
+        )
+        connecting = False
+        await client.jetstream().add_stream(
+            StreamConfig(name=STREAM, subjects=[SUBJECTS], max_msgs=MAX_MESSAGES, max_age=24 * 3_600.0)
+        )
+        self._client = client
+        self._tried.set()
+
+    async def _use(
+        self, client: Client, ended: asyncio.Event, consumer: Consumer | None, complain: Complaint | None
+    ) -> None:
+        """Return when the connection has ended."""
+        # The client cancels futures that others wait for when it closes; so consuming is a task of its own, whose
+        # cancellation is not ours.
+        consuming = asyncio.create_task(_consume(client, consumer, complain)) if consumer else None
+        try:
+            await ended.wait()
+            if client.last_error is not None:
+                self._error = client.last_error
+        finally:
+            if consuming is not None:
+                consuming.cancel()
+                await asyncio.wait({consuming})
+
+
+async def _consume(client: Client, consumer: Consumer, complain: Complaint | None) -> None:
+    """Consume until the connection ends. When it does, the client turns even a cancellation that arrives while it waits
+    into an error of its own, so the end of the connection must end this too."""
+    while client.is_connected:
+        try:
+            subscription = await _subscription(client.jetstream())
+            while True:
+                await _one(subscription, consumer)
+        except (nats.errors.Error, OSError) as error:
+            if not client.is_connected:
+                return
+            if complain is not None:
+                complain(error)
+        await asyncio.sleep(RETRY_S)
+
+
+async def _subscription(jetstream: JetStreamContext) -> JetStreamContext.PullSubscription:
+    config = ConsumerConfig(
+        durable_name=DURABLE,
+        filter_subject=CREATED,
+        ack_policy=AckPolicy.EXPLICIT,
+        deliver_policy=DeliverPolicy.ALL,
+        ack_wait=ACK_WAIT_S,
+    )
+    await jetstream.add_consumer(STREAM, config)
+    return await jetstream.pull_subscribe_bind(DURABLE, STREAM)
+
+
+async def _one(subscription: JetStreamContext.PullSubscription, consumer: Consumer) -> None:
+    # One at a time: a larger fetch can hold a delivered message back until its time-out.
+    try:
+        [message] = await subscription.fetch(1, timeout=FETCH_TIMEOUT_S)
+    except TimeoutError:
+        return
+    await _settle(message, await consumer(message.data))
+
+
+async def _settle(message: Msg, done: bool) -> None:
+    if done:
+        await message.ack()
+    else:
+        await message.nak(delay=RETRY_S)
+
+
+async def _close(client: Client) -> None:
+    with suppress(Exception):  # it is of no more use either way
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await client.close()

@@ -1,0 +1,189 @@
+"""What each service is told by its environment: one frozen value per service, read once at start.
+
+The variables are those of `services.inventory.declared`; nothing else in the shop reads the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from services.shop.errors import SettingsError
+
+
+class Environment:
+    """Typed reading of environment variables; every fault is one sentence that names the variable."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+
+    def text(self, name: str) -> str:
+        """Return a variable that must be there and not be empty.
+
+        Raises:
+            SettingsError: it is missing or empty.
+        """
+        value = self._variables.get(name, "")
+        if not value:
+            raise SettingsError(f"the environment variable {name} is not set; set it and start again")
+        return value
+
+    def whole(self, name: str, low: int, high: int) -> int:
+        """Return a whole number in `low..high`."""
+        text = self.text(name)
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise SettingsError(f"{name} must be a whole number in {low}..{high}, not {text[:40]!r}")
+        return int(text)
+
+    def number(self, name: str, low: float, high: float) -> float:
+        """Return a number in `low..high`."""
+        text = self.text(name)
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise SettingsError(f"{name} must be a number in {low:g}..{high:g}, not {text[:40]!r}")
+        return value
+
+    def url(self, name: str, scheme: str) -> str:
+        """Return an address that begins with `scheme://`, without a slash at its end."""
+        text = self.text(name)
+        if not text.startswith(f"{scheme}://") or len(text) <= len(scheme) + 3:
+            raise SettingsError(f"{name} must be an address that begins with {scheme}://, not {text[:60]!r}")
+        return text.rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What every service knows of itself."""
+
+    service: str
+    host: str
+    port: int
+    scope: str
+    """Name under which the processor time of the service and all it started is summed."""
+
+    @classmethod
+    def read(cls, env: Environment) -> Self:
+        return cls(
+            env.text("SHOP_SERVICE"), env.text("SHOP_HOST"), env.whole("SHOP_PORT", 1, 65_535), env.text("SHOP_SCOPE")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseTarget:
+    """How to reach a PostgreSQL database."""
+
+    host: str
+    port: int
+    user: str
+    name: str
+    password: str = field(repr=False)
+
+    @classmethod
+    def read(cls, env: Environment, prefix: str) -> Self:
+        return cls(
+            env.text(f"{prefix}_DB_HOST"),
+            env.whole(f"{prefix}_DB_PORT", 1, 65_535),
+            env.text(f"{prefix}_DB_USER"),
+            env.text(f"{prefix}_DB_NAME"),
+            env.text(f"{prefix}_DB_PASSWORD"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSettings:
+    """Settings of the catalog."""
+
+    own: Own
+    database: DatabaseTarget
+    cache_host: str
+    cache_port: int
+
+    @classmethod
+    def read(cls, env: Environment) -> Self:
+        return cls(
+            Own.read(env),
+            DatabaseTarget.read(env, "CATALOG"),
+            env.text("CATALOG_CACHE_HOST"),
+            env.whole("CATALOG_CACHE_PORT", 1, 65_535),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersSettings:
+    """Settings of orders."""
+
+    own: Own
+    database: DatabaseTarget
+    mq_url: str
+
+    @classmethod
+    def read(cls, env: Environment) -> Self:
+        return cls(Own.read(env), DatabaseTarget.read(env, "ORDERS"), env.url("ORDERS_MQ_URL", "nats"))
+
+
+@dataclass(frozen=True, slots=True)
+class FulfilmentSettings:
+    """Settings of fulfilment."""
+
+    own: Own
+    mq_url: str
+    orders_url: str
+
+    @classmethod
+    def read(cls, env: Environment) -> Self:
+        return cls(Own.read(env), env.url("FULFILMENT_MQ_URL", "nats"), env.url("FULFILMENT_ORDERS_URL", "http"))
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """Settings of the gateway."""
+
+    own: Own
+    orders_url: str
+    catalog_url: str
+
+    @classmethod
+    def read(cls, env: Environment) -> Self:
+        return cls(Own.read(env), env.url("GATEWAY_ORDERS_URL", "http"), env.url("GATEWAY_CATALOG_URL", "http"))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadgenSettings:
+    """Settings of the load generator at its start; rate, noise and seed can be changed while it runs."""
+
+    own: Own
+    target: str
+    rate: float
+    """Requests per second."""
+    seed: int
+
+    @classmethod
+    def read(cls, env: Environment) -> Self:
+        return cls(
+            Own.read(env),
+            env.url("LOADGEN_TARGET", "http"),
+            env.number("LOADGEN_RATE", 0.0, 200.0),
+            env.whole("LOADGEN_SEED", 0, 2**63 - 1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareSettings:
+    """Settings of the one-off preparation of the databases."""
+
+    admin_dsn: str = field(repr=False)
+    secrets: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def read(cls, env: Environment) -> Self:
+        return cls(
+            env.text("SHOP_ADMIN_DSN"),
+            {
+                "orders_db_password": env.text("ORDERS_DB_PASSWORD"),
+                "catalog_db_password": env.text("CATALOG_DB_PASSWORD"),
+            },
+        )

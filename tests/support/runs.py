@@ -1,0 +1,42 @@
+"""Running scenarios in tests, and what must hold after each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+from harness.control import connect
+from harness.run import Outcome, Runner
+from harness.scenario import Draw
+from harness.store import verify_audit
+from injector.embedded import open_witness
+
+
+def run(home: Path, drawn: Draw, record: Path | None = None) -> Outcome:
+    """Run a drawn scenario on a running stack."""
+
+    async def body() -> Outcome:
+        async with connect(home) as control:
+            return await Runner(home, control).run(drawn, record=record)
+
+    return asyncio.run(body())
+
+
+def assert_recovered(outcome: Outcome) -> None:
+    """Fail with the oracle's own words unless the run is recovered."""
+    failed = [f"{clause.name}: {clause.detail}" for clause in outcome.judgement.clauses if not clause.ok]
+    assert not failed, f"{outcome.scenario} seed {outcome.seed}: {failed}"
+
+
+def assert_nothing_happened_twice(home: Path) -> None:
+    """Fail if the platform's ledger shows two effects under one key."""
+    effects = asyncio.run(open_witness(home).effects())
+    twice = {key: count for key, count in Counter(key for key, _, _ in effects).items() if count > 1}
+    assert not twice, f"effects that happened more than once: {twice}"
+
+
+def assert_audit_holds(home: Path) -> None:
+    """Fail with the verifier's own words unless the audit trail holds."""
+    report = asyncio.run(verify_audit(home))
+    assert report.ok, [fault.sentence for fault in report.faults]

@@ -1,0 +1,158 @@
+"""SR, MRL and TGED: the spec's formulas on examples worked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from broker.contracts.base import Contract
+from broker.contracts.incident import IncidentClosed, IncidentReported
+from broker.contracts.machine import Event
+from broker.contracts.monitor import Deviation, Verified
+from broker.contracts.plan import PlanAccepted, PlanExecuted, PlanProposed, PlanRequested
+from broker.contracts.task import Claim, Result, Task
+from harness.score import Replan, Score, is_success, mean_replan_latency, score, success_rate
+from harness.tged import edit_weight, tged
+from tests.support.plans import plan, task
+
+CHAIN = plan(task("t1"), task("t2", "t1", type_="restart"), task("t3", "t2", type_="check_health"))
+
+
+def test_edit_weight_doubles_with_depth_and_is_capped_at_16() -> None:
+    assert [edit_weight(depth) for depth in range(7)] == [1, 2, 4, 8, 16, 16, 16]
+
+
+def test_equal_plans_have_distance_zero_whatever_their_ids() -> None:
+    renamed = plan(
+        task("a"), task("b", "a", type_="restart"), task("c", "b", type_="check_health"), version=2, number=9
+    )
+    assert tged(CHAIN, renamed) == 0.0
+
+
+def test_one_task_appended_at_depth_3() -> None:
+    """Insert a node at depth 3 (weight 8) and its edge (weight 8); the original has 3 nodes and 2 edges: 16 / 5."""
+    longer = plan(*CHAIN.tasks, task("t4", "t3", type_="check_metrics"))
+    assert tged(CHAIN, longer) == pytest.approx(16 / 5)
+
+
+def test_a_changed_argument_at_the_root_weighs_one() -> None:
+    changed = plan(task("t1", pattern="other"), *CHAIN.tasks[1:])
+    assert tged(CHAIN, changed) == pytest.approx(1 / 5)
+
+
+def test_another_target_in_the_middle_is_a_deletion_and_an_insertion_with_their_edges() -> None:
+    """Node out (2) and in (2) at depth 1; edges t1->t2 out (2), in (2); t2->t3 out (4), in (4): 16 / 5."""
+    middle = task("t2", "t1", type_="restart", target="catalog")
+    assert tged(CHAIN, plan(CHAIN.tasks[0], middle, CHAIN.tasks[2])) == pytest.approx(16 / 5)
+
+
+def test_mrl_is_weighted_by_tged() -> None:
+    """(10 s * 0.5 + 2 s * 1.5) / (0.5 + 1.5) = 4 s."""
+    assert mean_replan_latency([Replan(100, 110, 0.5), Replan(200, 202, 1.5)]) == pytest.approx(4.0)
+
+
+def test_mrl_of_no_replan_is_not_zero_but_absent() -> None:
+    assert mean_replan_latency([]) is None
+    assert mean_replan_latency([Replan(0, 5, 0.0)]) is None
+
+
+@pytest.mark.parametrize(
+    ("verified", "completed", "leaf_fail", "success"),
+    [
+        (True, 8, 0.0, True),
+        (True, 8, 0.2, True),
+        (False, 10, 0.0, False),
+        (True, 7, 0.0, False),
+        (True, 9, 0.25, False),
+    ],
+)
+def test_sr_counts_verified_runs_with_enough_tasks_and_few_failed_leaves(
+    verified: bool, completed: int, leaf_fail: float, success: bool
+) -> None:
+    assert is_success(verified=verified, completed=completed, total=10, leaf_fail=leaf_fail) is success
+
+
+def test_sr_is_the_share_of_successful_runs() -> None:
+    good = score("inc-1", happy_story(), injected_at=100.0)
+    assert success_rate([good, replace(good, success=False)]) == 0.5
+
+
+def test_sr_of_nothing_is_absent() -> None:
+    assert success_rate([]) is None
+
+
+def happy_story(*, failed: tuple[str, ...] = (), verified: bool = True) -> list[Event]:
+    """Injected at 100.0: seen 101, reported 102, plan 102.02, repair done 104, executed 104.2, verified 110.2."""
+    head: dict[str, Any] = {"incident": "inc-1", "version": 1, "attempt": 1}
+    done = tuple(f"v1-{name}" for name in ("t1", "t2", "t3") if name not in failed)
+    work = {"incident": "inc-1", "task_id": "v1-t2", "attempt": 1, "kind": "action"}
+    order = {"type": "restart", "target": "orders", "args": {}, "plan_version": 1, "risk": "risky"}
+    messages: list[tuple[float, Contract]] = [
+        (101.0, Deviation(incident="inc-0", n=1, kind="service_down", device="x", t_trigger_us=1, detail="other")),
+        (102.0, IncidentReported(incident="inc-1", text="down", source="harness")),
+        (
+            102.005,
+            Deviation(incident="inc-1", n=1, kind="service_down", device="orders", t_trigger_us=101_000_000, detail=""),
+        ),
+        (102.01, PlanRequested(**head, text="down")),
+        (102.015, PlanProposed(**head, plan=CHAIN, origin="rulebook", decision_tag="DETERMINISTIC")),
+        (102.02, PlanAccepted(**head, plan_id=CHAIN.plan_id, order=(("t1",), ("t2",), ("t3",)))),
+        (102.03, Task.model_validate(work | order | {"timeout_s": 30.0, "timer_id": "x"})),
+        (102.04, Claim.model_validate(work | {"instance": "action-agent-1", "task_seq": 7, "delivery": "r"})),
+        (104.0, Result.model_validate(work | {"instance": "a", "status": "OK", "out": "restarted", "changed": True})),
+        (
+            104.2,
+            PlanExecuted(
+                incident="inc-1",
+                version=1,
+                completed=done,
+                skipped=(),
+                failed=tuple(f"v1-{f}" for f in failed),
+                actions=1,
+            ),
+        ),
+        (
+            110.2,
+            Verified(
+                incident="inc-1", n=1, plan_version=1, ok=verified, reasons=(), window_s=5, samples=5, success_ratio=1.0
+            ),
+        ),
+        (
+            110.21,
+            IncidentClosed(
+                incident="inc-1", verdict="verified" if verified else "unresolved", reason="", plan_version=1, actions=1
+            ),
+        ),
+    ]
+    return [Event(n, int(at * 1e6), m.subject(), m, "x/y") for n, (at, m) in enumerate(messages, 1)]
+
+
+def test_the_times_of_a_repaired_incident() -> None:
+    found = score("inc-1", happy_story(), injected_at=100.0)
+    assert found.root_verified
+    assert found.success
+    assert (found.tasks_total, found.tasks_completed, found.leaf_fail_pct, found.actions) == (3, 3, 0.0, 1)
+    assert found.time_to_detect_s == pytest.approx(1.0)
+    assert found.time_to_plan_s == pytest.approx(0.02)
+    assert found.time_to_repair_s == pytest.approx(4.0)
+    assert found.time_to_verify_s == pytest.approx(6.0)
+    assert found.time_to_recover_s == pytest.approx(10.2)
+    assert found.planning_s == pytest.approx(0.005)
+
+
+def test_the_control_planes_own_time_leaves_out_work_waiting_and_watching() -> None:
+    """Own hops: reported->requested 10 ms, proposed->accepted 5, accepted->task 10, task->claim 10,
+    result->executed 200, verified->closed 10."""
+    assert score("inc-1", happy_story(), injected_at=100.0).control_plane_s == pytest.approx(0.245)
+
+
+def test_a_failed_leaf_spoils_the_run_even_if_it_is_verified() -> None:
+    found = score("inc-1", happy_story(failed=("t3",)), injected_at=100.0)
+    assert (found.leaf_fail_pct, found.tasks_completed, found.success) == (1.0, 2, False)
+
+
+def test_an_unverified_run_is_no_success() -> None:
+    found: Score = score("inc-1", happy_story(verified=False), injected_at=100.0)
+    assert (found.root_verified, found.success, found.time_to_recover_s) == (False, False, None)

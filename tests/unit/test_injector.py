@@ -1,0 +1,98 @@
+"""The injector: every fault shows evidence, heals, and survives its own crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from injector import injector as module
+from injector.errors import BadArgumentError, BadTargetError, NoEvidenceError, NotOpenError, UnknownFaultError
+from injector.fault import Spec, World
+from injector.injector import Injector
+from injector.journal import FaultJournal
+from injector.registry import FAULTS, check, find
+from tests.support.world import FakeFaults, shop_inventory
+
+WITHOUT_SERVER = [name for name in FAULTS if name != "cache_poison"]
+
+
+def injector(tmp_path: Path, world: FakeFaults) -> Injector:
+    return Injector(World(world, shop_inventory()), FaultJournal(tmp_path), now=lambda: "2026-01-01T00:00:00+00:00")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", WITHOUT_SERVER)
+async def test_every_fault_is_seen_when_injected_and_gone_when_healed(tmp_path: Path, name: str) -> None:
+    subject = injector(tmp_path, FakeFaults())
+    spec = Spec(name, FAULTS[name].targets[0])
+    assert not (await subject.evidence(spec)).present
+    opened = await subject.inject(spec)
+    assert (await subject.evidence(spec)).present
+    assert [fault.id for fault in subject.open()] == [opened.id]
+    await subject.heal(opened.id)
+    assert not (await subject.evidence(spec)).present
+    assert subject.open() == ()
+
+
+@pytest.mark.asyncio
+async def test_healing_survives_the_injectors_crash_in_mid_injection(tmp_path: Path) -> None:
+    world = FakeFaults()
+    spec = Spec("service_hung", "orders")
+    FaultJournal(tmp_path).begin(spec, "2026-01-01T00:00:00+00:00")  # written down, then the process died
+    await world.freeze("orders")
+    healed = await injector(tmp_path, world).heal_all()
+    assert [fault.state for fault in healed] == ["injecting"]
+    assert not world.frozen
+
+
+@pytest.mark.asyncio
+async def test_what_was_repaired_meanwhile_heals_without_harm(tmp_path: Path) -> None:
+    world = FakeFaults()
+    subject = injector(tmp_path, world)
+    opened = await subject.inject(Spec("service_killed", "orders"))
+    await world.start("orders")
+    await subject.heal(opened.id)
+    assert subject.open() == ()
+
+
+@pytest.mark.asyncio
+async def test_a_fault_the_world_does_not_show_is_an_error_and_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVIDENCE_TIMEOUT_S", 0.0)
+    subject = injector(tmp_path, FakeFaults(deaf=True))
+    with pytest.raises(NoEvidenceError, match="does not show service_stopped on orders"):
+        await subject.inject(Spec("service_stopped", "orders"))
+    assert len(subject.open()) == 1
+
+
+def test_an_unknown_fault_names_the_nearest() -> None:
+    with pytest.raises(UnknownFaultError, match="did you mean service_killed"):
+        find("service_kiled")
+
+
+def test_a_wrong_target_names_the_right_ones() -> None:
+    with pytest.raises(BadTargetError, match="applies to shop-cache"):
+        check(Spec("cache_poison", "orders"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("ratio", 2.0), ("ratio", "much"), ("speed", 1.0), ("ratio", True)])
+def test_an_argument_out_of_bounds_is_refused(name: str, value: float) -> None:
+    with pytest.raises(BadArgumentError):
+        check(Spec("connections_dropped", "gateway--orders", {name: value}))
+
+
+@pytest.mark.asyncio
+async def test_healing_what_is_not_open_names_what_is(tmp_path: Path) -> None:
+    with pytest.raises(NotOpenError, match="open: none"):
+        await injector(tmp_path, FakeFaults()).heal("service_killed-orders-1")
+
+
+def test_two_faults_of_one_kind_have_their_own_ids(tmp_path: Path) -> None:
+    journal = FaultJournal(tmp_path)
+    spec = Spec("network_partition", "orders--shop-db")
+    assert [journal.begin(spec, "t").id for _ in range(2)] == [
+        "network_partition-orders-shop-db-1",
+        "network_partition-orders-shop-db-2",
+    ]

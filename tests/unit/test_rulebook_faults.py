@@ -1,0 +1,221 @@
+"""The rulebook names the right fault for everything that can be injected, from telemetry as the shop gives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from broker.contracts.plan import FaultClass, PlanTask
+from tests.support.planner_world import UNANSWERED, USERS_FAIL, Look, World
+
+GATEWAY_500: Look = {"status": "ERROR", "error_code": "HTTPStatusError", "success_ratio": 0.4}
+GATEWAY_WARN: Look = {"status": "WARN", "error_code": "HTTPStatusError", "success_ratio": 0.8}
+
+
+def refused(code: str = "ECONNREFUSED") -> Look:
+    return {**UNANSWERED, "error_code": code}
+
+
+def hung(code: str = "TimeoutError") -> Look:
+    return {**UNANSWERED, "error_code": code}
+
+
+def blames(note: str, code: str | None = None, **more: object) -> Look:
+    return {"status": "ERROR", "note": note, "error_code": code, "success_ratio": 0.2, **more}
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    looks: dict[str, Look]
+    target: str
+    fault_class: FaultClass
+    act: tuple[str, str]
+
+
+CASES = (
+    Case("service stopped", {"orders": refused(), "gateway": blames("orders=ECONNREFUSED", "ECONNREFUSED"),
+         "fulfilment": blames("orders=ConnectError", "ConnectError"), "loadgen": USERS_FAIL},
+         "orders", "process_down", ("start", "orders")),
+    Case("service behind a proxy killed", {"catalog": refused("ConnectError"),
+         "gateway": blames("catalog=RemoteProtocolError", "ReadError"), "loadgen": USERS_FAIL},
+         "catalog", "process_down", ("start", "catalog")),
+    Case("front door stopped", {"gateway": refused(), "loadgen": {**USERS_FAIL, "error_code": "ConnectError"}},
+         "gateway", "process_down", ("start", "gateway")),
+    Case("service nobody waits for stopped", {"fulfilment": refused()}, "fulfilment", "process_down",
+         ("start", "fulfilment")),
+    Case("service hung", {"orders": hung("ReadTimeout"), "gateway": blames("orders=ReadTimeout", "ReadTimeout"),
+         "fulfilment": blames("orders=ReadTimeout", "ReadTimeout"), "loadgen": USERS_FAIL},
+         "orders", "process_hung", ("resume", "orders")),
+    Case("database stopped", {"shop-db": refused(),
+         "catalog": blames("shop-db=ECONNRESET", "ConnectionDoesNotExistError"),
+         "orders": blames("shop-db=ConnectionDoesNotExistError", "ECONNRESET"), "gateway": GATEWAY_500,
+         "loadgen": USERS_FAIL}, "shop-db", "process_down", ("start", "shop-db")),
+    Case("database hung", {"shop-db": hung(), "orders": blames("shop-db=TimeoutError", "TimeoutError"),
+         "catalog": blames("shop-db=TimeoutError", "TimeoutError"), "gateway": GATEWAY_500, "loadgen": USERS_FAIL},
+         "shop-db", "process_hung", ("resume", "shop-db")),
+    Case("cache stopped", {"shop-cache": refused(), "catalog": blames("shop-cache=ECONNREFUSED", status="WARN")},
+         "shop-cache", "process_down", ("start", "shop-cache")),
+    Case("queue stopped", {"shop-mq": refused(), "orders": blames("shop-mq=ConnectionClosedError", "NoServersError"),
+         "fulfilment": blames("shop-mq=NoServersError", "NoServersError"), "gateway": GATEWAY_500,
+         "loadgen": USERS_FAIL}, "shop-mq", "process_down", ("start", "shop-mq")),
+    Case("queue hung", {"shop-mq": hung(), "orders": blames("shop-mq=TimeoutError", "TimeoutError"),
+         "fulfilment": blames("shop-mq=TimeoutError", "StaleConnectionError"), "loadgen": USERS_FAIL},
+         "shop-mq", "process_hung", ("resume", "shop-mq")),
+    Case("wrong database host", {"orders": blames("shop-db=gaierror", "gaierror"), "gateway": GATEWAY_500,
+         "loadgen": USERS_FAIL}, "orders", "config_drift", ("reconcile", "orders")),
+    Case("wrong database host that answers refused", {"orders": blames("shop-db=ECONNREFUSED", "ECONNREFUSED"),
+         "gateway": GATEWAY_500, "loadgen": USERS_FAIL}, "orders", "config_drift", ("reconcile", "orders")),
+    Case("wrong database host in the catalog", {"catalog": blames("shop-db=gaierror", "gaierror"),
+         "gateway": GATEWAY_500, "loadgen": USERS_FAIL}, "catalog", "config_drift", ("reconcile", "catalog")),
+    Case("wrong database password", {"orders": blames("shop-db=InvalidPasswordError", "InvalidPasswordError"),
+         "gateway": GATEWAY_500, "loadgen": USERS_FAIL}, "orders", "bad_credentials", ("reconcile", "orders")),
+    Case("poisoned cache", {"catalog": {"status": "ERROR", "error_code": "JSONDecodeError", "success_ratio": 0.3,
+         "log_sample": "Expecting value: line 1 column 1 (char 0)"}, "gateway": GATEWAY_500, "loadgen": USERS_FAIL},
+         "shop-cache", "cache_poison", ("flush_cache", "shop-cache")),
+    Case("poisoned cache, well-formed nonsense", {"catalog": {"status": "WARN", "error_code": "ValidationError"},
+         "gateway": GATEWAY_WARN, "loadgen": USERS_FAIL}, "shop-cache", "cache_poison", ("flush_cache", "shop-cache")),
+    Case("poisoned cache, bytes that are no text", {"catalog": {"status": "WARN", "error_code": "UnicodeDecodeError"},
+         "gateway": GATEWAY_WARN, "loadgen": USERS_FAIL}, "shop-cache", "cache_poison", ("flush_cache", "shop-cache")),
+    Case("partition between orders and its database", {"orders": blames("shop-db=TimeoutError", "TimeoutError"),
+         "gateway": {**GATEWAY_500, "error_code": "ReadTimeout"}, "loadgen": USERS_FAIL},
+         "orders", "network_partition", ("reconcile", "orders")),
+    Case("partition between gateway and catalog", {"gateway": blames("catalog=ReadTimeout", "ConnectTimeout"),
+         "loadgen": USERS_FAIL}, "gateway", "network_partition", ("reconcile", "gateway")),
+    Case("orders cut off from everything it needs", {"orders": blames("shop-db=TimeoutError, shop-mq=TimeoutError",
+         "TimeoutError"), "gateway": GATEWAY_500, "loadgen": USERS_FAIL},
+         "orders", "network_partition", ("reconcile", "orders")),
+    Case("database cut off from all its clients", {"orders": blames("shop-db=TimeoutError", "TimeoutError"),
+         "catalog": blames("shop-db=TimeoutError", "TimeoutError"), "gateway": GATEWAY_500, "loadgen": USERS_FAIL},
+         "shop-db", "network_partition", ("reconcile", "shop-db")),
+    Case("cache out of reach", {"catalog": blames("shop-cache=TimeoutError", "TimeoutError", status="WARN")},
+         "catalog", "network_partition", ("reconcile", "catalog")),
+    Case("latency to the database", {"catalog": {"status": "WARN", "note": "slow:shop-db=620ms"},
+         "gateway": {"status": "WARN", "note": "slow:catalog=640ms"},
+         "loadgen": {"status": "WARN", "latency_ms": 1400.0}},
+         "catalog", "network_latency", ("reconcile", "catalog")),
+    Case("latency to a service", {"gateway": {"status": "WARN", "note": "slow:orders=400ms"},
+         "loadgen": {"status": "WARN", "latency_ms": 1100.0}}, "gateway", "network_latency", ("reconcile", "gateway")),
+    Case("processor burnt", {"catalog": {"cpu_load": 1.6}, "gateway": {"status": "WARN", "note": "slow:catalog=300ms"},
+         "orders": {"status": "WARN", "note": "slow:shop-db=200ms"}},
+         "catalog", "cpu_saturation", ("reconcile", "catalog")),
+)  # fmt: skip
+
+
+def acts(tasks: tuple[PlanTask, ...]) -> list[tuple[str, str]]:
+    return [
+        (task.type, task.target)
+        for task in tasks
+        if task.type in ("start", "resume", "restart", "reconcile", "flush_cache")
+    ]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_fault_is_named_and_met_with_its_remedy(case: Case) -> None:
+    world = World()
+    world.seconds(5)
+    world.seconds(3, case.looks)
+    world.request()
+    world.seconds(2, case.looks)
+    proposal = world.proposal()
+    believed = proposal.plan.hypothesis
+    assert (believed.target, believed.fault_class) == (case.target, case.fault_class), believed
+    assert case.act in acts(proposal.plan.tasks)
+    assert {target for _, target in acts(proposal.plan.tasks)} == {case.target}
+    assert believed.confidence > 0.6
+    assert proposal.origin == "rulebook"
+    assert proposal.decision_tag == "DETERMINISTIC"
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_report_in_the_first_second_of_the_fault_gives_the_same_answer(case: Case) -> None:
+    world = World()
+    world.seconds(10)
+    world.request()
+    world.seconds(6, case.looks)
+    believed = world.proposal().plan.hypothesis
+    assert (believed.target, believed.fault_class) == (case.target, case.fault_class), believed
+
+
+@pytest.mark.parametrize("code", ["ECONNRESET", "ConnectionDoesNotExistError", "RemoteProtocolError", "ReadError"])
+@pytest.mark.parametrize("device", ["orders", "gateway", "catalog"])
+def test_connections_that_break_now_and_then_are_loss(code: str, device: str) -> None:
+    world = World()
+    world.seconds(5)
+    for number in range(6):
+        world.second({device: {"status": "WARN", "error_code": code}} if number % 3 == 0 else None)
+    world.request(text="every so often a request fails")
+    world.seconds(3, {device: {"status": "WARN", "error_code": code}})
+    believed = world.proposal().plan.hypothesis
+    assert (believed.target, believed.fault_class) == (device, "network_loss")
+    assert acts(world.proposal().plan.tasks) == [("reconcile", device)]
+
+
+def test_no_deviation_is_no_fault_after_three_samples_of_traffic() -> None:
+    world = World()
+    world.seconds(5)
+    world.request(text="I think the database is down, restart everything!")
+    world.seconds(2)
+    assert not world.proposals()
+    world.second()
+    proposal = world.proposal()
+    assert proposal.plan.hypothesis.fault_class == "none"
+    assert proposal.plan.hypothesis.target == "loadgen"
+    assert [task.type for task in proposal.plan.tasks] == ["check_metrics", "check_metrics"]
+
+
+def test_single_slow_check_of_a_busy_machine_is_no_fault() -> None:
+    world = World()
+    world.seconds(5)
+    world.request(text="is everything fine?")
+    world.second({"catalog": {"status": "WARN", "note": "shop-cache=TimeoutError", "error_code": "TimeoutError"}})
+    world.seconds(6)
+    assert world.proposal().plan.hypothesis.fault_class == "none"
+    assert acts(world.proposal().plan.tasks) == []
+
+
+def test_client_that_sees_the_death_first_does_not_take_the_blame() -> None:
+    """The database dies; orders says so before the database's own probe was due."""
+    world = World()
+    world.seconds(5)
+    dead = {"orders": blames("shop-db=ECONNREFUSED", "ECONNREFUSED"), "loadgen": USERS_FAIL}
+    world.request()
+    world.second(dead)
+    assert not world.proposals()
+    world.seconds(2, {**dead, "shop-db": refused(), "catalog": blames("shop-db=ECONNREFUSED")})
+    assert world.proposal().plan.hypothesis.target == "shop-db"
+
+
+def test_hung_database_whose_probe_takes_its_time_is_waited_for() -> None:
+    world = World()
+    world.seconds(5)
+    world.request()
+    symptoms = {"orders": blames("shop-db=TimeoutError", "TimeoutError"), "loadgen": USERS_FAIL}
+    world.second(symptoms, skip=["shop-db"])
+    world.second(symptoms, skip=["shop-db"])
+    assert not world.proposals()
+    world.second({**symptoms, "shop-db": hung()})
+    world.second({**symptoms, "shop-db": hung()})
+    assert world.proposal().plan.hypothesis.fault_class == "process_hung"
+
+
+def test_users_suffer_and_nobody_says_why_so_everything_is_looked_at_and_nothing_done() -> None:
+    world = World()
+    world.seconds(5)
+    world.request()
+    world.seconds(5, {"loadgen": USERS_FAIL})
+    proposal = world.proposal()
+    assert acts(proposal.plan.tasks) == []
+    assert {task.target for task in proposal.plan.tasks if task.type == "check_config"} >= {"gateway", "orders"}
+    assert proposal.plan.hypothesis.confidence < 0.5
+
+
+def test_patience_ends_and_the_likeliest_candidate_is_taken() -> None:
+    world = World()
+    world.seconds(5)
+    world.request()
+    world.seconds(5, {"orders": blames("shop-db=SomethingNewError", "SomethingNewError"), "loadgen": USERS_FAIL})
+    believed = world.proposal().plan.hypothesis
+    assert (believed.target, believed.fault_class) == ("orders", "config_drift")
+    assert believed.confidence < 0.6

@@ -1,0 +1,84 @@
+"""A service takes exactly the declared environment, and refuses anything less in one sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from services.inventory.declared import Declared, declare
+from services.shop.errors import SettingsError
+from services.shop.settings import (
+    CatalogSettings,
+    Environment,
+    FulfilmentSettings,
+    GatewaySettings,
+    LoadgenSettings,
+    OrdersSettings,
+)
+
+SECRETS = {"orders_db_password": "one", "catalog_db_password": "two"}
+DECLARED: dict[str, Declared] = {item.name: item for item in declare(21_000, SECRETS)}
+READERS: dict[str, Callable[[Environment], object]] = {
+    "catalog": CatalogSettings.read,
+    "orders": OrdersSettings.read,
+    "fulfilment": FulfilmentSettings.read,
+    "gateway": GatewaySettings.read,
+    "loadgen": LoadgenSettings.read,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_declared_environment_is_enough(name: str) -> None:
+    settings = READERS[name](Environment(DECLARED[name].environment))
+    assert f"service='{name}'" in repr(settings)
+
+
+@pytest.mark.parametrize(("name", "missing"), [(n, variable) for n in READERS for variable in DECLARED[n].environment])
+def test_a_missing_variable_is_named(name: str, missing: str) -> None:
+    rest = {key: value for key, value in DECLARED[name].environment.items() if key != missing}
+    with pytest.raises(SettingsError, match=f"{missing} is not set"):
+        READERS[name](Environment(rest))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SHOP_PORT", "0"),
+        ("SHOP_PORT", "http"),
+        ("SHOP_PORT", "70000"),
+        ("ORDERS_MQ_URL", "http://x"),
+        ("SHOP_PORT", "٣"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        OrdersSettings.read(Environment({**DECLARED["orders"].environment, variable: value}))
+
+
+@pytest.mark.parametrize("rate", ["nan", "-1", "201", "fast"])
+def test_a_rate_out_of_bounds_is_refused(rate: str) -> None:
+    with pytest.raises(SettingsError, match="LOADGEN_RATE"):
+        LoadgenSettings.read(Environment({**DECLARED["loadgen"].environment, "LOADGEN_RATE": rate}))
+
+
+def test_no_password_shows_in_a_printed_value() -> None:
+    settings = OrdersSettings.read(Environment({**DECLARED["orders"].environment, "ORDERS_DB_PASSWORD": "sesame"}))
+    assert "sesame" not in repr(settings)
+
+
+def test_a_service_without_its_environment_ends_with_one_sentence_and_code_2() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "services.shop.orders"],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "the environment variable SHOP_SERVICE is not set; set it and start again\n"
+    assert ended.stdout == ""
