@@ -60,6 +60,8 @@ class Diagnosis:
     """Faults of all suspects that stand in their place, in order."""
 
     strays: frozenset[int]
+    signed: frozenset[str]
+    """Heads of signed checkpoints, hex: a row that hashes to one of them has only its own hash edited."""
     faults: list[Fault]
     shift: int = 0
     """By how much rows are renumbered at this point."""
@@ -67,9 +69,9 @@ class Diagnosis:
     """Number of the last row whose own hash was edited: the row after it is innocent."""
 
     @classmethod
-    def of(cls, suspects: Iterable[Suspect], strays: frozenset[int]) -> Diagnosis:
+    def of(cls, suspects: Iterable[Suspect], strays: frozenset[int], signed: frozenset[str]) -> Diagnosis:
         """Judge all suspects, in the order of the chain."""
-        diagnosis = cls(strays, [])
+        diagnosis = cls(strays, signed, [])
         for suspect in suspects:
             if suspect.row.journal_seq not in strays:
                 diagnosis._judge(suspect)
@@ -94,7 +96,7 @@ class Diagnosis:
     def _judge_hash(self, suspect: Suspect) -> None:
         row, by = suspect.row, self._renumbered(suspect)
         if not by:
-            family = _family(suspect)
+            family = self._family(suspect)
             if family == "hash" and suspect.next_prev == suspect.hash():
                 self.hash_edited = row.number
             self._edited(row.journal_seq, f"row {row.number} at journal_seq {row.journal_seq}: {_WHAT[family]}", family)
@@ -132,13 +134,12 @@ class Diagnosis:
     def _edited(self, journal_seq: int, sentence: str, family: Family) -> None:
         self.faults.append(Fault("edited", journal_seq, sentence, family))
 
-
-def _family(suspect: Suspect) -> Family:
-    row = suspect.row
-    if row.row_hash in (suspect.hash(prev_hash=suspect.before.hash), suspect.hash(envelope_hash=suspect.body)):
-        return "hash"
-    if suspect.next_prev is not None and suspect.next_prev == suspect.hash():
-        return "hash"
-    if any(suspect.hash(verdict=other) == row.row_hash for other in _VERDICTS):
-        return "verdict"
-    return "envelope" if suspect.body != row.envelope_hash or not suspect.columns_fit else "header"
+    def _family(self, suspect: Suspect) -> Family:
+        row, computed = suspect.row, suspect.hash()
+        if row.row_hash in (suspect.hash(prev_hash=suspect.before.hash), suspect.hash(envelope_hash=suspect.body)):
+            return "hash"
+        if computed and (suspect.next_prev == computed or computed.hex() in self.signed):
+            return "hash"
+        if any(suspect.hash(verdict=other) == row.row_hash for other in _VERDICTS):
+            return "verdict"
+        return "envelope" if suspect.body != row.envelope_hash or not suspect.columns_fit else "header"

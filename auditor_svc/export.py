@@ -11,13 +11,13 @@ import binascii
 import json
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from auditor_svc.chain import Row
 from auditor_svc.errors import ExportError
-from auditor_svc.store import Store
 from broker.contracts.control import Checkpoint
 from broker.errors import SchemaError
 
@@ -25,7 +25,17 @@ FORMAT = "agentic-triage-audit"
 VERSION = 1
 
 
-async def write_export(store: Store, path: Path) -> int:
+class ChainSource(Protocol):
+    """Where a chain is read from; `Store` is one."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[None]: ...
+
+    def stream(self) -> AsyncIterator[list[Row]]: ...
+
+    async def checkpoints(self) -> tuple[Checkpoint, ...]: ...
+
+
+async def write_export(store: ChainSource, path: Path) -> int:
     """Write the whole chain as it stands at one instant; return its rows. The file appears when it is complete.
 
     Raises:

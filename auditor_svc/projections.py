@@ -79,7 +79,7 @@ def columns_of(data: bytes, verdict: str) -> Columns:
         ).values()
         text = payload.decode() if verdict == ACCEPTED else None
         return Columns(sender, clean(type_), clean(channel), version, tag, cause, nonce, ttl_s, text)
-    except (TypeError, AttributeError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
         raise ValueError(f"no frame: {type(error).__name__}") from error
 
 

@@ -46,7 +46,9 @@ _DOWN = (
     TimeoutError,
 )
 """What passes by itself or after people made room: restarts, broken connections, a full disk, too many connections."""
-_PROMPT = "(SELECT p.prompt FROM llm_prompts p WHERE p.run_id = $2 AND p.journal_seq < $1 ORDER BY 1 DESC LIMIT 1)"
+_PROMPT = """(
+    SELECT p.prompt FROM llm_prompts p
+     WHERE p.run_id = $2 AND p.journal_seq < $1 ORDER BY p.journal_seq DESC LIMIT 1)"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Theory. Every row is checked against its own content (`row_hash`, `envelope_hash`, the derived columns), against the row
 before it (`prev_hash`, rising `journal_seq`) and against the count (`number` has no gaps). A row that fails anything is
-a suspect, and from the first break of the count on all numbers are kept. What happened is worked out at the end:
+a suspect, and from the first break of the count on numbers and hashes are kept. What happened is worked out at the end:
 
 - rows outside the longest run of rising numbers are strays: *reordered* if their number is missing elsewhere, else
   *inserted*; numbers that are nowhere are *deleted* rows (`order.py`);
@@ -10,7 +10,7 @@ a suspect, and from the first break of the count on all numbers are kept. What h
 - a chain that fits together and has another hash than a signed checkpoint says was *rebuilt*;
 - a checkpoint (or the journal) that reaches beyond the last row shows a *cut_off* tail.
 
-One pass; memory for the suspects and, after a break of the count, two integers a row.
+One pass; memory for the suspects and, after a break of the count, numbers and hashes of the rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hashlib import sha256
 
 from auditor_svc.chain import EMPTY, Columns, Head, Row, signature_holds
 from auditor_svc.diagnosis import Diagnosis, Suspect, hash_of, true_number
-from auditor_svc.order import Order, judge_order
+from auditor_svc.order import Judgement, Order, judge_order
 from auditor_svc.projections import columns_of
 from auditor_svc.report import MAX_FAULTS, Fault, Report
 from broker.contracts.control import Checkpoint
@@ -96,9 +96,9 @@ class Verifier:
                 before = Head(rows_before, seq_before, hash_before)
                 number = self._suspect(Suspect(row._replace(envelope=b"", columns=None), before, body, fits))
             if self._order is not None:
-                self._order.add(number, seq)
+                self._order.add(number, row)
             if number in wanted:
-                self._compare(row)
+                self._compare(number, row)
             rows_before, seq_before, hash_before = number, seq, digest
         self._head = Head(rows_before, seq_before, hash_before)
 
@@ -106,14 +106,12 @@ class Verifier:
         self, *, expected_tail: int | None = None, more: Iterable[Fault] = (), notes: Sequence[str] = ()
     ) -> Report:
         """Work out what happened and return the report, `more` faults of the caller's included."""
-        strays: frozenset[int] = frozenset()
-        faults = [*self._signed.faults, *more]
-        if self._order is not None:
-            strays, found = judge_order(self._order)
-            faults += found
-        faults += Diagnosis.of(self._suspects, strays).faults
-        faults += self._rebuilt({fault.journal_seq for fault in faults} | strays)
-        faults += self._cut_off(expected_tail)
+        order = Judgement(frozenset(), self._head.rows, ()) if self._order is None else judge_order(self._order)
+        signed = frozenset(checkpoint.head for held in self._signed.by_row.values() for checkpoint in held)
+        faults = [*self._signed.faults, *more, *order.faults]
+        faults += Diagnosis.of(self._suspects, order.strays, signed).faults
+        faults += self._rebuilt({fault.journal_seq for fault in faults} | order.strays)
+        faults += self._cut_off(order.reach, expected_tail)
         if self._suspects and not faults:
             first = self._suspects[0].row.journal_seq
             faults.append(Fault("edited", first, f"the row at journal_seq {first} does not fit the chain", "row"))
@@ -135,14 +133,14 @@ class Verifier:
         self._open = suspect
         number = true_number(suspect)
         if self._order is None and number != suspect.before.rows + 1:
-            self._order = Order(before=suspect.before.rows)
+            self._order = Order.broken_after(suspect.before)
         return number
 
-    def _compare(self, row: Row) -> None:
-        for checkpoint in self._signed.by_row[row.number]:
+    def _compare(self, number: int, row: Row) -> None:
+        for checkpoint in self._signed.by_row[number]:
             if checkpoint.head == row.row_hash.hex() and checkpoint.journal_seq == row.journal_seq:
                 self._signed.held += 1
-                self._covered = max(self._covered, row.number)
+                self._covered = max(self._covered, number)
             else:
                 self._unsigned.append((checkpoint, row))
 
@@ -158,8 +156,7 @@ class Verifier:
         )
         return [Fault("rebuilt", row.journal_seq, sentence)]
 
-    def _cut_off(self, expected_tail: int | None) -> list[Fault]:
-        reach = self._head.rows if self._order is None else self._order.highest
+    def _cut_off(self, reach: int, expected_tail: int | None) -> list[Fault]:
         if self._signed.last is not None and self._signed.last.rows > reach:
             last = self._signed.last
             sentence = (

@@ -86,6 +86,10 @@ class MemoryBroker:
         ttl_s: int | None = None,
         cancel_timer: str | None = None,
     ) -> int:
+        if once and fence is not None:
+            raise ValueError(
+                "a publish is created once or fenced, not both: the broker has one expectation per message"
+            )
         journal = self.server()
         self._permit(subject)
         if journal.faults.lost_publishes > 0:

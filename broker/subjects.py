@@ -7,6 +7,7 @@ a wall that stands here stands in all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
 from broker.contracts.plan import AgentKind
@@ -103,6 +104,12 @@ RULES: tuple[Rule, ...] = (
     _rule("audit.checkpoint.*", "audit.checkpoint", "audit", {"auditor"}),
 )
 
+_BY_TOPIC: dict[str, tuple[Rule, ...]] = {
+    topic: tuple(rule for rule in RULES if rule.pattern.split(".")[1] == topic)
+    for topic in dict.fromkeys(rule.pattern.split(".")[1] for rule in RULES)
+}
+"""Every message is held against the rules: only those of its second token can fit."""
+
 TIMER_SUBJECTS: tuple[str, ...] = ("triage.timer.>", "triage.due.>")
 """Kept in TIMER_STREAM; what is due is copied into the journal by the broker."""
 JOURNAL_SUBJECTS: tuple[str, ...] = tuple(
@@ -141,9 +148,14 @@ TELEMETRY_TTL_S = 3_600
 JOURNAL_MAX_AGE_S = 7 * 24 * 3_600
 
 
+@lru_cache(maxsize=512)
+def _split(pattern: str) -> tuple[str, ...]:
+    return tuple(pattern.split("."))
+
+
 def matches(pattern: str, subject: str) -> bool:
     """Tell whether a subject fits a pattern with `*` (one token) and a final `>` (one or more)."""
-    wanted, given = pattern.split("."), subject.split(".")
+    wanted, given = _split(pattern), subject.split(".")
     for position, part in enumerate(wanted):
         if part == ">":
             return len(given) > position
@@ -154,7 +166,8 @@ def matches(pattern: str, subject: str) -> bool:
 
 def rules_for(subject: str) -> tuple[Rule, ...]:
     """Return the rules whose pattern fits the subject; empty if nobody may speak there."""
-    return tuple(rule for rule in RULES if matches(rule.pattern, subject))
+    topic = subject.split(".", 2)[1:2]
+    return tuple(rule for rule in _BY_TOPIC.get(topic[0] if topic else "", ()) if matches(rule.pattern, subject))
 
 
 def channel_of(subject: str, role: Role) -> str | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import msgpack
+from typing import Any
 
-from broker.contracts.base import Frozen
 from broker.contracts.machine import Machine
 from harness.errors import BadRecordingError
 from monitor_svc.core.config import MonitorConfig
@@ -14,18 +13,20 @@ from planner_svc.core.machine import PlannerMachine
 from scheduler_svc.core.config import SchedulerConfig
 from scheduler_svc.core.machine import SchedulerMachine
 
-NAMES = ("scheduler", "planner", "monitor")
-AnyMachine = Machine[Frozen]
+VERSIONS: dict[str, int] = {
+    machine.name: machine.version for machine in (SchedulerMachine, PlannerMachine, MonitorMachine)
+}
+"""Version of each machine that this program has."""
 
 
-def make(name: str, version: int, config: bytes) -> SchedulerMachine | PlannerMachine | MonitorMachine:
+def make(name: str, version: int, config: bytes) -> Machine[Any]:
     """Return the machine of a recording.
 
     Raises:
         BadRecordingError: this program has no such machine, or another version of it: only that version can decide
             again what it decided.
     """
-    machine: SchedulerMachine | PlannerMachine | MonitorMachine
+    machine: Machine[Any]
     if name == "scheduler":
         machine = SchedulerMachine(SchedulerConfig.decode(config))
     elif name == "planner":
@@ -39,8 +40,3 @@ def make(name: str, version: int, config: bytes) -> SchedulerMachine | PlannerMa
             f"the recording was made by version {version} of the {name}; this program has version {machine.version}"
         )
     return machine
-
-
-def snapshot_sequence(snapshot: bytes | None) -> int:
-    """Return the journal sequence a host's snapshot stands at; 0 without one."""
-    return 0 if snapshot is None else int(msgpack.unpackb(snapshot, raw=False)["seq"])

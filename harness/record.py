@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgpack
-
 from broker.port import CaughtUp, Stored
+from broker.runtime.snapshot import head_of
 from harness.control import ControlPlane
 from harness.errors import StackDownError
-from harness.machines import NAMES, snapshot_sequence
+from harness.machines import VERSIONS
 from harness.recording import Header, MachineRecord, Recorder
 from harness.scenario import Draw
 
@@ -30,8 +29,8 @@ class JournalTap:
         """Take the machines' newest snapshots, and the journal from the oldest of them up to now."""
         if path is None:
             return cls(None, draw, (), [])
-        machines = tuple([await _machine(control, name) for name in NAMES])
-        start = min(snapshot_sequence(machine.snapshot) for machine in machines) + 1
+        machines = tuple([await _machine(control, name) for name in VERSIONS])
+        start = min(head_of(machine.snapshot)[0] for machine in machines) + 1
         before = [item async for item in control.broker.read(start, follow=False) if not isinstance(item, CaughtUp)]
         return cls(path, draw, machines, before)
 
@@ -58,9 +57,7 @@ class JournalTap:
 
 async def _machine(control: ControlPlane, name: str) -> MachineRecord:
     """Return a machine as its host has saved it: configuration at its start, newest snapshot."""
-    saved = await control.broker.load_snapshot(f"{name}.config")
-    if saved is None:
+    snapshot = await control.broker.load_snapshot(f"{name}.v{VERSIONS[name]}")
+    if snapshot is None:
         raise StackDownError(f"the {name} has never run here, so its decisions cannot be recorded; see: triage status")
-    machine = msgpack.unpackb(saved, raw=False)
-    snapshot = await control.broker.load_snapshot(f"{name}.v{machine['version']}")
-    return MachineRecord(name, machine["version"], machine["config"], snapshot)
+    return MachineRecord(name, VERSIONS[name], head_of(snapshot)[1], snapshot)

@@ -40,8 +40,8 @@ class MachineRecord:
     version: int
     config: bytes
     """Canonical bytes of its configuration."""
-    snapshot: bytes | None
-    """The host's snapshot, or None if the machine began with the journal."""
+    snapshot: bytes
+    """The host's snapshot (`broker/runtime/snapshot.py`)."""
 
 
 @dataclass(frozen=True, slots=True)

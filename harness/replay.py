@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from broker.contracts.base import Frozen
 from broker.errors import DivergenceError, Refusal
 from broker.gate import Gate
 from broker.runtime.decider import Decider
@@ -57,20 +57,20 @@ def replay(path: Path) -> Report:
         NotFoundError, BadRecordingError: it cannot be read, or was cut or edited (names the event).
     """
     recording = Recording(path)
-    deciders: list[tuple[str, Decider[Frozen]]] = []
+    deciders: list[tuple[str, Decider[Any]]] = []
     gate = Gate(None)
     oldest = -1
     for record in recording.header.machines:
         machine = make(record.name, record.version, record.config)
-        snapshot = None if record.snapshot is None else restore(machine, record.snapshot)
-        deciders.append((record.name, Decider(machine) if snapshot is None else snapshot.decider(machine)))
-        if snapshot is not None and (oldest < 0 or snapshot.seq < oldest):
+        snapshot = restore(machine, record.snapshot)
+        deciders.append((record.name, snapshot.decider(machine)))
+        if oldest < 0 or snapshot.seq < oldest:
             gate.load(snapshot.nonces)
             oldest = snapshot.seq
     return _decide_again(recording, gate, deciders)
 
 
-def _decide_again(recording: Recording, gate: Gate, deciders: list[tuple[str, Decider[Frozen]]]) -> Report:
+def _decide_again(recording: Recording, gate: Gate, deciders: list[tuple[str, Decider[Any]]]) -> Report:
     events = refused = decisions = last_us = 0
     difference: Difference | None = None
     started = time.perf_counter()
@@ -108,7 +108,7 @@ def _difference(machine: str, error: DivergenceError) -> Difference:
     return Difference(machine, error.subject, error.cause, recorded, decided, sentence)
 
 
-def _missing(deciders: list[tuple[str, Decider[Frozen]]], last_us: int) -> Difference | None:
+def _missing(deciders: list[tuple[str, Decider[Any]]], last_us: int) -> Difference | None:
     """Return the first decision that the recording should hold and does not."""
     for name, decider in deciders:
         for decided in decider.open:

@@ -260,7 +260,7 @@ class _Kills:
             self._left.remove(step)
             message = item.message
             victim = message.instance if isinstance(message, Claim) else ""
-            await self._stack.kill(VICTIMS.get(step.victim, victim))
+            await self._stack.kill(VICTIMS.get(step.victim, victim), step.signal)
 
 
 def _is_cue(step: KillStep, item: Trusted) -> bool:

@@ -184,21 +184,30 @@ def _replans(story: _Story) -> tuple[Replan, ...]:
 
 
 def _completion(story: _Story) -> tuple[int, int, float]:
-    """Return (tasks that were to run, tasks completed, share of failed leaves) of the last executed plan."""
-    if not story.executed or not story.accepted:
+    """Return (tasks that were to run, tasks completed, share of failed leaves) of the last accepted plan.
+
+    Taken from the results, since a plan that was given up is never said to be executed; only which tasks were skipped
+    stands in that message.
+    """
+    if not story.accepted:
         return 0, 0, 1.0
-    plan, ended = story.accepted[-1][1], story.executed[-1][1]
-    skipped, failed = _plain(ended.skipped), _plain(ended.failed)
-    completed = _plain(ended.completed)
+    plan = story.accepted[-1][1]
+    skipped = _skipped(story, plan.plan_version)
+    to_run = [task.task_id for task in plan.tasks if task.task_id not in skipped]
+    ended = {name: story.results.get(f"v{plan.plan_version}-{name}") for name in to_run}
+    completed = sum(result is not None and result[1].status == "OK" for result in ended.values())
     inner = {name for task in plan.tasks for name in task.dependencies}
-    leaves = [task.task_id for task in plan.tasks if task.task_id not in inner and task.task_id not in skipped]
-    leaf_fail = sum(name in failed for name in leaves) / len(leaves) if leaves else 0.0
-    return len(plan.tasks) - len(skipped), len(completed), leaf_fail
+    leaves = [ended[name] for name in to_run if name not in inner]
+    failed = sum(result is not None and result[1].status == "FAIL" for result in leaves)
+    return len(to_run), completed, failed / len(leaves) if leaves else 0.0
 
 
-def _plain(names: Iterable[str]) -> set[str]:
-    """Strip the version prefix `v<k>-` that task ids carry in the journal."""
-    return {name.split("-", 1)[1] if name.startswith("v") and "-" in name else name for name in names}
+def _skipped(story: _Story, version: int) -> frozenset[str]:
+    """Return the plan's own names of its skipped tasks; in the journal they carry the prefix `v<k>-`."""
+    prefix = f"v{version}-"
+    return frozenset(
+        name.removeprefix(prefix) for _, ended in story.executed if ended.version == version for name in ended.skipped
+    )
 
 
 OWN_HOPS = {

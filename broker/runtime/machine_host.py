@@ -101,6 +101,8 @@ class MachineHost(Generic[StateT]):
         self._unsaid_since = 0
         self._saved_seq = 0
         self._saved_us = 0
+        self._has_snapshot = False
+        """Of this machine with this configuration."""
 
     @property
     def state(self) -> StateT:
@@ -162,7 +164,7 @@ class MachineHost(Generic[StateT]):
                 raise item
             if isinstance(item, CaughtUp):
                 await self._say_open()
-                self._begin_live()
+                await self._begin_live()
                 continue
             self._take(item)
             self._unsaid_since += 1
@@ -171,7 +173,10 @@ class MachineHost(Generic[StateT]):
                 await self._say_open()
                 await self._save_if_due(item)
 
-    def _begin_live(self) -> None:
+    async def _begin_live(self) -> None:
+        if not self._has_snapshot:
+            # Whoever records a run finds every machine's configuration and a state to begin with.
+            await self.save()
         self.caught_up.set()
         self._health.set("caught_up", True)
         self._log.info("caught_up", seq=self.seq)
@@ -311,6 +316,12 @@ class MachineHost(Generic[StateT]):
         except (SnapshotError, ValueError) as error:
             self._log.warning("snapshot_ignored", error=str(error))
             return
+        if snapshot.config != self.machine.config.encode():
+            # Another configuration decides differently: what was decided up to now under the old one stands.
+            since = max(since, await self._broker.last_sequence())
+            self._log.warning("configuration_changed", since=since)
+        else:
+            self._has_snapshot = True
         self._decider = snapshot.decider(self.machine, since=since)
         self._saved_seq = snapshot.seq
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from broker.contracts.control import Rotate
+from broker.contracts.control import Halt, Rotate
 from broker.contracts.inventory import Inventory
 from broker.contracts.machine import Machine
 from broker.contracts.plan import DecisionTag
@@ -40,6 +40,7 @@ CONNECT_S: Final = 30.0
 """How long a starting role waits for the broker: at `triage up` all start at once."""
 CONNECT_RETRY_S: Final = 0.25
 KEY_WATCH_S: Final = 2.0
+BROKER_WATCH_S: Final = 3.0
 FINISH_S: Final = 2.0
 """How long a worker may go on with the order in hand after SIGTERM."""
 CLEAN_UP_S: Final = 0.8
@@ -242,7 +243,7 @@ async def _body_in_context(
         async with _context(settings, inventory, log, stopping, connect) as context:
             tasks = [body(context), _watch_keys(context)]
             if settings.role in READERS | AGENTS:
-                tasks.append(_follow_control(context))
+                tasks += [_follow_control(context), _watch_broker(context)]
             else:
                 context.switch.know()
             await _until_any_ends(*tasks)
@@ -295,7 +296,7 @@ async def _reach(settings: Settings, keys: Keys, log: FilteringBoundLogger, conn
             )
         except BrokerDownError as error:
             if loop.time() > deadline:
-                text = f"no broker answers at {settings.nats_url}; is the stack up? `triage up` starts it"
+                text = f"no broker answers at {settings.nats_url}; is the stack up? `triage up` starts it ({error})"
                 raise BrokerDownError(text) from error
             log.info("waiting_for_broker", url=settings.nats_url)
             await asyncio.sleep(CONNECT_RETRY_S)
@@ -321,6 +322,18 @@ async def _watch_keys(context: Context) -> None:
 def _look_for_keys(context: Context) -> None:
     if context.keys.refresh():
         context.log.info("keys_rotated", key_version=context.keyring.current)
+
+
+async def _watch_broker(context: Context) -> None:
+    """Keep the check `broker` true to what a look at the journal says."""
+    while True:
+        await asyncio.sleep(BROKER_WATCH_S)
+        try:
+            await context.broker.last(Halt(reason="").subject())
+            context.health.set("broker", True)
+        except BrokerError as error:
+            context.health.set("broker", False)
+            context.log.warning("broker_unreachable", error=str(error))
 
 
 async def _follow_control(context: Context) -> None:

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     """OpenAI-compatible endpoint of the planner's model."""
     model_name: str | None = None
     """None takes the first model that the endpoint lists."""
-    model_timeout_s: Seconds = 60.0
+    model_timeout_s: Seconds = 30.0
     model_temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 0.0
     model_seed: int = 42
     model_key_file: Path | None = None

@@ -18,7 +18,7 @@ from broker.contracts.registry import CONTRACTS
 from broker.errors import SchemaError, SnapshotError
 from broker.runtime.decider import Decided, Decider
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Snapshot(Generic[StateT]):
     state: StateT
     nonces: bytes
     """The gate's memory (`Gate.dump`)."""
+    config: bytes = b""
+    """Canonical bytes of the configuration the machine decided with; filled in by `pack`."""
     open: tuple[Decided, ...] = ()
     """Decided and not said yet."""
     said: tuple[Decided, ...] = ()
@@ -37,6 +39,19 @@ class Snapshot(Generic[StateT]):
     def decider(self, machine: Machine[StateT], *, since: int = 0) -> Decider[StateT]:
         """Return a decider that goes on from here."""
         return Decider(machine, state=self.state, seq=self.seq, open_=self.open, said=self.said, since=since)
+
+
+def head_of(data: bytes) -> tuple[int, bytes]:
+    """Return sequence and configuration of a snapshot of any machine, without restoring it.
+
+    Raises:
+        SnapshotError: damaged.
+    """
+    digest, content = data[:32], data[32:]
+    if hashlib.sha256(content).digest() != digest:
+        raise SnapshotError(f"a snapshot is damaged: its digest does not fit its {len(data)} bytes")
+    fields: dict[str, Any] = msgpack.unpackb(content)
+    return int(fields["seq"]), bytes(fields["config"])
 
 
 def key_of(machine: Machine[StateT]) -> str:
@@ -52,6 +67,7 @@ def pack(machine: Machine[StateT], snapshot: Snapshot[StateT]) -> bytes:
                 "format": FORMAT,
                 "machine": machine.name,
                 "version": machine.version,
+                "config": machine.config.encode(),
                 "seq": snapshot.seq,
                 "state": snapshot.state.encode(),
                 "nonces": snapshot.nonces,
@@ -81,6 +97,7 @@ def restore(machine: Machine[StateT], data: bytes) -> Snapshot[StateT]:
             seq=fields["seq"],
             state=machine.state_type.decode(fields["state"]),
             nonces=fields["nonces"],
+            config=fields["config"],
             open=tuple(_decided(item) for item in fields["open"]),
             said=tuple(_decided(item) for item in fields["said"]),
         )

@@ -6,7 +6,6 @@ import os
 import pwd
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -64,23 +63,6 @@ def end_leftovers(layout: Layout) -> int:
         processes.end(found, LEFTOVER_GRACE_S)
         processes.end(leftovers(layout), 0.0)
     return len(found)
-
-
-def wait_gone(pid: int, timeout_s: float) -> bool:
-    """Wait until a process is gone (a zombie counts as gone); False if it is still there."""
-    deadline = time.monotonic() + timeout_s
-    while _lives(pid):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def tail(path: Path, lines: int = 8) -> tuple[str, ...]:

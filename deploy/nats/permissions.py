@@ -104,6 +104,8 @@ def _reading(role: Role) -> list[str]:
 
 
 def _machine_rights(role: Role) -> list[str]:
+    if role in ("operator", "reader"):  # who records a run needs the machines' states to begin with
+        return [f"$JS.API.DIRECT.GET.KV_{SNAPSHOT_BUCKET}.$KV.{SNAPSHOT_BUCKET}.>"]
     if role not in CONTROL:
         return []
     rights = [

@@ -56,7 +56,7 @@ def kill(
     name: Literal["KILL", "STOP"] = "STOP" if signal.upper() == "STOP" else "KILL"
     if signal.upper() not in ("KILL", "STOP"):
         raise typer.BadParameter("--signal is KILL or STOP")
-    run(lambda: Stack(home()).kill(instance))
+    run(lambda: Stack(home()).kill(instance, name))
     out.print(f"SIG{name} was sent to {instance}")
 
 

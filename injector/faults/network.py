@@ -61,7 +61,7 @@ class NetworkLatency(_Link):
     name = "network_latency"
     summary = "traffic between two workloads is delayed"
     fault_class: FaultClass = "network_latency"
-    arguments: Mapping[str, tuple[float, float, float]] = {"latency_ms": (600.0, 1.0, 10_000.0)}
+    arguments: Mapping[str, tuple[float, float, float]] = {"latency_ms": (300.0, 1.0, 10_000.0)}
     targets = ("gateway--orders", *(name for name in _Link.targets if name != "gateway--orders"))
 
     def fault(self, spec: Spec) -> LinkFault:

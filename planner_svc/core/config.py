@@ -56,6 +56,10 @@ class Rule(Frozen):
     at_least: UnitInterval = 0.0
     at_most: UnitInterval = 1.0
     """Share of the samples since the sign was first seen that show it: loss flickers, a partition does not."""
+    at_least_ms: Annotated[float, Field(ge=0)] = 0.0
+    """For slow: the wait that counts. A busy machine makes everybody wait a little."""
+    now: bool = True
+    """False: counts fully although the device is well again right now, as it is between two lost connections."""
     explainable: bool = True
     """False: no trouble of a dependency can cause it (a wrong password stays wrong)."""
     field: Token | None = None
@@ -159,7 +163,11 @@ class PlannerConfig(Frozen):
     settle_us: int = 300_000
     """A device counts as healthy beside a sign only by a sample at least this much younger than the sign."""
     patience_us: int = 4_000_000
-    """A request waits at most this long for a conclusive picture."""
+    """A request waits at least this long for a conclusive picture, and no longer if the trouble lasts."""
+    long_patience_us: int = 10_000_000
+    """It waits this long if the trouble does not last: a hiccup of a busy machine passes by itself."""
+    unhurried_samples: Annotated[int, Field(ge=0)] = 2
+    """So many more samples a sign needs while users are served and no device is in ERROR: it may pass by itself."""
     calm_samples: Annotated[int, Field(ge=0)] = 3
     """Samples of calm traffic after the request before the planner says that nothing is broken."""
     rare_samples: Annotated[int, Field(ge=0)] = 15
@@ -168,8 +176,8 @@ class PlannerConfig(Frozen):
     """From this score on a candidate is acted on, confirmation provided, without waiting any longer."""
     suspect: UnitInterval = 0.45
     """From this score on it is acted on when patience is over and users suffer or a device is in ERROR."""
-    cpu_cores: Annotated[float, Field(gt=0)] = 0.6
-    cpu_rise: Annotated[float, Field(gt=0)] = 0.4
+    cpu_cores: Annotated[float, Field(gt=0)] = 0.4
+    cpu_rise: Annotated[float, Field(gt=0)] = 0.3
     """CPU counts as a sign from `cpu_cores` cores in use, if that is `cpu_rise` above the device's baseline."""
     max_report_chars: Annotated[int, Field(ge=100)] = 1_200
     """How much of a report the model is shown."""

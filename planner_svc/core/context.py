@@ -8,7 +8,7 @@ dependencies are read, and error names only ever choose among the rulebook's cla
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +20,10 @@ from planner_svc.core.state import Past, PlannerState, Sample
 
 STALE_US = 5_000_000
 """A device whose newest sample is this much older than the newest of all is not looked at any more."""
+REMEMBERED_US = 12_000_000
+"""A service reports its last error for ten seconds, and a repair itself breaks connections: so long after an agent's
+change, the error of a device that is well is a memory."""
+LASTING_ERRORS = 3
 MAX_ERROR = 80
 _PAIR = re.compile(r"(?P<slow>slow:)?(?P<name>[a-z0-9][a-z0-9_-]*)=(?P<error>[^,]*)")
 
@@ -37,7 +41,8 @@ class Sign:
     count: int
     total: int
     current: bool = True
-    """True if the newest sample shows it."""
+    """True if the newest sample shows it; of an error, too, that the device is not well right now: a service goes on
+    reporting its last error for some seconds."""
     from_log: bool = False
     """True if the error's class was read from a log line, which anybody may have written."""
     field: str | None = None
@@ -47,6 +52,12 @@ class Sign:
     def share(self) -> float:
         """Share of the samples since the first sight that show the sign, 0..1."""
         return self.count / max(self.total, 1)
+
+    @property
+    def milliseconds(self) -> float:
+        """For slow: how long the device waits; 0 if its words are no number."""
+        found = re.match(r"([0-9]{1,9}(?:\.[0-9]+)?) ?ms", self.error)
+        return float(found[1]) if found else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +101,23 @@ class Picture:
     def users_suffer(self) -> bool:
         """Tell whether the newest sample of the users' traffic misses the objective."""
         view = self.views.get(self.traffic.name) if self.traffic else None
-        if view is None:
-            return False
-        newest, objective = view.newest, self.config.inventory.objective
-        bad_ratio = newest.success_ratio is not None and newest.success_ratio < objective.success_ratio
-        bad_latency = newest.latency_ms is not None and newest.latency_ms > objective.latency_ms
-        return newest.status != "OK" or bad_ratio or bad_latency
+        return view is not None and self._misses_objective(view.newest)
+
+    @cached_property
+    def lasts(self) -> bool:
+        """Tell whether the trouble is more than a hiccup: users suffer for longer than the objective's window, in which
+        one bad second is seen for its whole length, or a device says ERROR several times in a row."""
+        if any(_ends_with(view.samples, LASTING_ERRORS, _is_error) for view in self.views.values() if _is_part(view)):
+            return True
+        view = self.views.get(self.traffic.name) if self.traffic else None
+        count = self.config.inventory.objective.window_s + 1
+        return view is not None and _ends_with(view.samples, count, self._misses_objective)
+
+    def _misses_objective(self, sample: Sample) -> bool:
+        objective = self.config.inventory.objective
+        bad_ratio = sample.success_ratio is not None and sample.success_ratio < objective.success_ratio
+        bad_latency = sample.latency_ms is not None and sample.latency_ms > objective.latency_ms
+        return sample.status != "OK" or bad_ratio or bad_latency
 
     @cached_property
     def is_serious(self) -> bool:
@@ -119,6 +141,18 @@ class Picture:
         return tuple(d.name for d in self.config.inventory.devices if dependency in d.depends_on)
 
 
+def _ends_with(samples: tuple[Sample, ...], count: int, predicate: Callable[[Sample], bool]) -> bool:
+    return len(samples) >= count and all(map(predicate, samples[-count:]))
+
+
+def _is_error(sample: Sample) -> bool:
+    return sample.status == "ERROR"
+
+
+def _is_part(view: View) -> bool:
+    return view.device.kind != "traffic"
+
+
 def got_no_answer(device: Device, sample: Sample) -> bool:
     """Tell whether a sample says that the device's own probe got no answer.
 
@@ -135,13 +169,13 @@ def got_no_answer(device: Device, sample: Sample) -> bool:
 def look(config: PlannerConfig, state: PlannerState, request: PlanRequested) -> Picture:
     """Return the picture that the recent telemetry gives for a request.
 
-    Telemetry from before an agent's last change in this incident is left out: it shows the world before the change.
+    Telemetry from before an agent's last change is left out: it shows the world before the change.
     """
     past = state.past.get(request.incident, Past())
     newest = max((history[-1].time_us for history in state.samples.values() if history), default=0)
     views = {}
     for device in config.inventory.devices:
-        since = max(newest - config.window_us, past.changed_us)
+        since = max(newest - config.window_us, state.changed_us)
         samples = tuple(s for s in state.samples.get(device.name, ()) if s.time_us > since)
         if samples and samples[-1].time_us > newest - STALE_US:
             views[device.name] = View(device, samples)
@@ -156,16 +190,20 @@ def _signs_of_views(config: PlannerConfig, state: PlannerState, views: Iterable[
         baseline = state.baselines.get(view.device.name)
         usual = (baseline.cpu_load if baseline else None) or 0.0
         busy_from = max(config.cpu_cores, usual + config.cpu_rise)
-        yield from _merge(config, view, [_observe(config, view, sample, busy_from) for sample in view.samples])
+        remembers_us = state.changed_us + REMEMBERED_US if state.changed_us else 0
+        observed = [_observe(config, view, sample, busy_from, remembers_us) for sample in view.samples]
+        yield from _merge(config, view, observed)
 
 
 Observed = tuple[Signal, str, str, bool]
 """Signal, name of the dependency or "", error, whether it was read from a log line."""
 
 
-def _observe(config: PlannerConfig, view: View, sample: Sample, busy_from: float) -> list[Observed]:
-    """Return what one sample shows."""
+def _observe(config: PlannerConfig, view: View, sample: Sample, busy_from: float, remembers_us: int) -> list[Observed]:
+    """Return what one sample shows; until `remembers_us` a device that is well only remembers its error."""
     code = (sample.error_code or "")[:MAX_ERROR]
+    if sample.status == "OK" and sample.time_us < remembers_us:
+        code = ""
     if got_no_answer(view.device, sample):
         return [("silent", "", code or "no answer", False)]
     found: list[Observed] = []
@@ -210,7 +248,7 @@ def _merge(config: PlannerConfig, view: View, observed: list[list[Observed]]) ->
             first_us=view.samples[places[0]].time_us,
             count=len(places),
             total=len(view.samples) - places[0],
-            current=places[-1] == len(view.samples) - 1,
+            current=places[-1] == len(view.samples) - 1 and (signal != "error" or view.newest.status != "OK"),
             from_log=from_log,
         )
 

@@ -37,13 +37,21 @@ def is_ripe(picture: Picture, request: PlanRequested, waiting: Waiting) -> bool:
     config = picture.config
     if request.attempt > 1 or request.rulebook_only:
         return True
-    candidates = rank(picture)
-    if candidates and candidates[0].score >= config.sure and is_settled(picture, candidates[0]):
+    if _is_conclusive(picture):
         return True
     if picture.deviates:
-        return waiting.elapsed_us >= config.patience_us
+        return waiting.elapsed_us >= (config.patience_us if picture.lasts else config.long_patience_us)
     enough = config.rare_samples if hints_at(picture, "network_loss") else config.calm_samples
     return waiting.traffic_samples >= enough
+
+
+def _is_conclusive(picture: Picture) -> bool:
+    """Tell whether one candidate leads, has ripened, and none is on its way that may overtake it."""
+    candidates = rank(picture)
+    if not candidates or candidates[0].score < picture.config.sure:
+        return False
+    rivals = (candidate for candidate in candidates if candidate.potential >= candidates[0].score)
+    return all(is_settled(picture, candidate) for candidate in (candidates[0], *rivals))
 
 
 def by_rulebook(picture: Picture, request: PlanRequested, time_us: int, repairs: tuple[str, ...] = ()) -> PlanProposed:

@@ -23,7 +23,7 @@ HOST_BUSY = 0.6
 FEW_SAMPLES = 0.7
 FROM_LOG = 0.8
 NOT_CURRENT = 0.5
-"""Factor for a state (silent, slow, busy, degraded) that the newest sample does not show any more."""
+"""Factor for a sign that the newest sample does not show any more: services report errors for a while after."""
 TRIED = 0.2
 CONTRADICTED = 0.1
 """Factor for a candidate whose confirmation an agent has already seen to fail."""
@@ -44,6 +44,8 @@ class Candidate:
     witness: Device
     """The device that shows the trouble."""
     rule: str
+    potential: float
+    """The score it would have, had its sign been seen often enough."""
 
     def hypothesis(self) -> Hypothesis:
         """Return it as the plan carries it."""
@@ -74,23 +76,22 @@ def _weigh(picture: Picture, rule: Rule, sign: Sign) -> Candidate | None:
     if target is None or not target.managed or not _fits(picture, rule, sign):
         return None
     score = rule.weight
-    if sign.count < rule.samples:
-        score *= FEW_SAMPLES
     if sign.from_log:
         score *= FROM_LOG
-    if not sign.current and sign.signal in ("silent", "slow", "cpu", "degraded"):
+    if rule.now and not sign.current:
         score *= NOT_CURRENT
     if rule.explainable and _explained(picture, sign):
         score *= EXPLAINED
     if _host_is_busy(picture, sign):
         score *= HOST_BUSY
+    seen_enough = score if sign.count >= rule.samples else score * FEW_SAMPLES
     dependency = sign.dependency.name if sign.dependency else (target.name if target != sign.device else "a dependency")
     words = {"{device}": sign.device.name, "{dependency}": dependency, "{error}": printable(sign.error)}
     says = rule.says
     for placeholder, value in words.items():
         says = says.replace(placeholder, value)
     seen = f"{says}, seen in {sign.count} of {sign.total} samples" if sign.signal != "finding" else says
-    return Candidate(target, rule.fault_class, score, (seen,), (sign,), sign.device, rule.name)
+    return Candidate(target, rule.fault_class, seen_enough, (seen,), (sign,), sign.device, rule.name, score)
 
 
 def printable(text: str) -> str:
@@ -117,7 +118,7 @@ def _fits(picture: Picture, rule: Rule, sign: Sign) -> bool:
         return False
     if rule.errors and not sign.classes & set(rule.errors):
         return False
-    if not rule.at_least <= sign.share <= rule.at_most:
+    if not rule.at_least <= sign.share <= rule.at_most or sign.milliseconds < rule.at_least_ms:
         return False
     return rule.clients == "any" or (rule.clients == "several") == (_clients_with(picture, sign) > 1)
 
@@ -159,13 +160,12 @@ def _join(one: Candidate, other: Candidate) -> Candidate:
 
 def _judge(picture: Picture, candidate: Candidate) -> Candidate:
     """Weigh a candidate against words of the report, what was tried, and what agents have seen."""
-    score = min(candidate.score + _nudge(picture, candidate), HIGHEST)
-    times = was_tried(picture, candidate.target.name, candidate.fault_class)
-    if times:
-        score *= TRIED**times
+    nudge = _nudge(picture, candidate)
+    factor = TRIED ** was_tried(picture, candidate.target.name, candidate.fault_class)
     if is_contradicted(picture, candidate.target.name, candidate.fault_class):
-        score *= CONTRADICTED
-    return replace(candidate, score=score)
+        factor *= CONTRADICTED
+    score, potential = (min(value + nudge, HIGHEST) * factor for value in (candidate.score, candidate.potential))
+    return replace(candidate, score=score, potential=potential)
 
 
 def _nudge(picture: Picture, candidate: Candidate) -> float:
@@ -212,7 +212,8 @@ def is_settled(picture: Picture, candidate: Candidate) -> bool:
     """
     rules = {rule.name: rule for rule in picture.config.rulebook.rules}
     rule, sign = rules[candidate.rule], candidate.signs[0]
-    if sign.count < rule.samples:
+    patient = 0 if picture.is_serious or sign.signal == "finding" else picture.config.unhurried_samples
+    if sign.count < rule.samples + patient:
         return False
     if not rule.explainable:
         return True

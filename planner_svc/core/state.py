@@ -80,8 +80,6 @@ class Past(Frozen):
     findings: tuple[Finding, ...] = ()
     outcomes: tuple[str, ...] = ()
     """Results in one sentence each, newest last; untrusted."""
-    changed_us: int = 0
-    """When an agent last changed the world; older telemetry says nothing any more. 0: never."""
 
 
 class PlannerState(Frozen):
@@ -91,6 +89,8 @@ class PlannerState(Frozen):
     baselines: dict[str, Baseline] = Field(default_factory=dict)
     open: dict[str, Open] = Field(default_factory=dict)
     past: dict[str, Past] = Field(default_factory=dict)
+    changed_us: int = 0
+    """When an agent last changed the world, in whichever incident; older telemetry says nothing any more. 0: never."""
 
 
 def with_telemetry(state: PlannerState, telemetry: Telemetry, time_us: int) -> PlannerState:
@@ -181,7 +181,7 @@ def with_result(state: PlannerState, result: Result, time_us: int) -> PlannerSta
     asked = next((a for a in past.asked if a.task_id == result.task_id), None) if past else None
     if past is None or asked is None:
         return state
-    findings, changed_us = past.findings, past.changed_us
+    findings, changed_us = past.findings, state.changed_us
     if result.changed:
         findings, changed_us = tuple(f for f in findings if f.target != asked.target), time_us
     elif asked.type == "check_config" and result.status == "OK":
@@ -195,11 +195,10 @@ def with_result(state: PlannerState, result: Result, time_us: int) -> PlannerSta
     past = past.model_copy(
         update={
             "findings": findings,
-            "changed_us": changed_us,
             "outcomes": (*past.outcomes, sentence)[-MAX_OUTCOMES:],
         }
     )
-    return state.model_copy(update={"past": {**state.past, result.incident: past}})
+    return state.model_copy(update={"past": {**state.past, result.incident: past}, "changed_us": changed_us})
 
 
 def without_incident(state: PlannerState, incident: str) -> PlannerState:

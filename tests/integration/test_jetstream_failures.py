@@ -171,7 +171,7 @@ class Forgetful:
         self.left = lost
         self._real: Callable[..., Awaitable[Received]] = broker._link.request
         self._prefix = prefix
-        broker._link.request = self  # type: ignore[method-assign, assignment]
+        broker._link.request = self  # type: ignore[method-assign]
 
     async def __call__(self, subject: str, data: bytes = b"", **more: Any) -> Received:
         answer = await self._real(subject, data, **more)
@@ -368,7 +368,7 @@ class TestReading:
     async def test_a_broker_without_streams_is_named(self, tmp_path: Path, join: Connect) -> None:
         with running_server(tmp_path / "empty") as server:
             reader = await join(server, "reader")
-            with pytest.raises(BrokerDownError, match="TRIAGE|stream not found"):
+            with pytest.raises(BrokerDownError, match="stream not found"):
                 await anext(reader.read())
             await reader.close()
 
@@ -379,9 +379,13 @@ class TestLimits:
             await ensure(server.url, server.passwords["admin"])
             operator, reader = await join(server, "operator"), await join(server, "reader")
             stored: list[int] = []
-            with pytest.raises(JournalFullError, match="the journal is full"):
+
+            async def fill() -> None:
                 for n in range(100):
                     stored.append(await operator.publish(f"triage.incident.i{n}.reported", b"x" * 20_000))
+
+            with pytest.raises(JournalFullError, match="the journal is full"):
+                await fill()
             assert len(stored) > 10
             async with aclosing(cast(Any, reader.read(1, follow=False))) as items:
                 read = [item.seq async for item in items if isinstance(item, Stored)]

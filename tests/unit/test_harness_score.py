@@ -83,48 +83,35 @@ def test_sr_of_nothing_is_absent() -> None:
     assert success_rate([]) is None
 
 
+def result(name: str, kind: str, *, failed: bool, changed: bool = False) -> Result:
+    head = {"incident": "inc-1", "task_id": f"v1-{name}", "attempt": 1, "kind": kind, "instance": "a"}
+    return Result.model_validate(head | {"status": "FAIL" if failed else "OK", "out": "done", "changed": changed})
+
+
 def happy_story(*, failed: tuple[str, ...] = (), verified: bool = True) -> list[Event]:
     """Injected at 100.0: seen 101, reported 102, plan 102.02, repair done 104, executed 104.2, verified 110.2."""
     head: dict[str, Any] = {"incident": "inc-1", "version": 1, "attempt": 1}
-    done = tuple(f"v1-{name}" for name in ("t1", "t2", "t3") if name not in failed)
     work = {"incident": "inc-1", "task_id": "v1-t2", "attempt": 1, "kind": "action"}
     order = {"type": "restart", "target": "orders", "args": {}, "plan_version": 1, "risk": "risky"}
+    seen = {"incident": "inc-1", "n": 1, "kind": "service_down", "device": "orders", "t_trigger_us": 101_000_000}
+    ran = {"incident": "inc-1", "version": 1, "completed": (), "skipped": (), "failed": (), "actions": 1}
+    check = {"incident": "inc-1", "n": 1, "plan_version": 1, "ok": verified, "reasons": (), "window_s": 5.0}
+    end = {"incident": "inc-1", "verdict": "verified" if verified else "unresolved", "reason": "", "plan_version": 1}
     messages: list[tuple[float, Contract]] = [
-        (101.0, Deviation(incident="inc-0", n=1, kind="service_down", device="x", t_trigger_us=1, detail="other")),
+        (101.0, Deviation.model_validate(seen | {"incident": "inc-0", "t_trigger_us": 1, "detail": "another one"})),
         (102.0, IncidentReported(incident="inc-1", text="down", source="harness")),
-        (
-            102.005,
-            Deviation(incident="inc-1", n=1, kind="service_down", device="orders", t_trigger_us=101_000_000, detail=""),
-        ),
+        (102.005, Deviation.model_validate(seen | {"detail": "ECONNREFUSED"})),
         (102.01, PlanRequested(**head, text="down")),
         (102.015, PlanProposed(**head, plan=CHAIN, origin="rulebook", decision_tag="DETERMINISTIC")),
         (102.02, PlanAccepted(**head, plan_id=CHAIN.plan_id, order=(("t1",), ("t2",), ("t3",)))),
+        (102.025, result("t1", "log", failed="t1" in failed)),
         (102.03, Task.model_validate(work | order | {"timeout_s": 30.0, "timer_id": "x"})),
         (102.04, Claim.model_validate(work | {"instance": "action-agent-1", "task_seq": 7, "delivery": "r"})),
-        (104.0, Result.model_validate(work | {"instance": "a", "status": "OK", "out": "restarted", "changed": True})),
-        (
-            104.2,
-            PlanExecuted(
-                incident="inc-1",
-                version=1,
-                completed=done,
-                skipped=(),
-                failed=tuple(f"v1-{f}" for f in failed),
-                actions=1,
-            ),
-        ),
-        (
-            110.2,
-            Verified(
-                incident="inc-1", n=1, plan_version=1, ok=verified, reasons=(), window_s=5, samples=5, success_ratio=1.0
-            ),
-        ),
-        (
-            110.21,
-            IncidentClosed(
-                incident="inc-1", verdict="verified" if verified else "unresolved", reason="", plan_version=1, actions=1
-            ),
-        ),
+        (104.0, result("t2", "action", failed="t2" in failed, changed=True)),
+        (104.1, result("t3", "action", failed="t3" in failed)),
+        (104.2, PlanExecuted.model_validate(ran)),
+        (110.2, Verified.model_validate(check | {"samples": 5, "success_ratio": 1.0})),
+        (110.21, IncidentClosed.model_validate(end | {"actions": 1})),
     ]
     return [Event(n, int(at * 1e6), m.subject(), m, "x/y") for n, (at, m) in enumerate(messages, 1)]
 
@@ -143,9 +130,9 @@ def test_the_times_of_a_repaired_incident() -> None:
 
 
 def test_the_control_planes_own_time_leaves_out_work_waiting_and_watching() -> None:
-    """Own hops: reported->requested 10 ms, proposed->accepted 5, accepted->task 10, task->claim 10,
-    result->executed 200, verified->closed 10."""
-    assert score("inc-1", happy_story(), injected_at=100.0).control_plane_s == pytest.approx(0.245)
+    """Own hops: reported->requested 10 ms, proposed->accepted 5, result->task 5, task->claim 10, result->executed 100,
+    verified->closed 10."""
+    assert score("inc-1", happy_story(), injected_at=100.0).control_plane_s == pytest.approx(0.140)
 
 
 def test_a_failed_leaf_spoils_the_run_even_if_it_is_verified() -> None:

@@ -55,16 +55,15 @@ async def _silent() -> bool:
 @asynccontextmanager
 async def site(fault: LinkFault = OK) -> AsyncIterator[Site]:
     way, target = free_ports(2)
-    server = await asyncio.start_server(_echo, HOST, target)
-    proxy = LinkProxy("a--b", way, target, fault)
-    await proxy.start()
+    here = Site(LinkProxy("a--b", way, target, fault), await asyncio.start_server(_echo, HOST, target))
+    await here.proxy.start()
     try:
-        yield Site(proxy, server)
+        yield here
     finally:
-        await proxy.close()
+        await here.proxy.close()
         await eventually(_silent)
-        server.close()
-        await server.wait_closed()
+        here.server.close()
+        await here.server.wait_closed()
 
 
 async def ask(ends: Ends, text: bytes, timeout_s: float = 2.0) -> bytes:

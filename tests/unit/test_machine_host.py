@@ -206,14 +206,25 @@ async def test_hosts_that_die_at_any_moment_leave_the_same_journal(seed: int) ->
 
 async def test_another_decision_than_the_journals_is_a_divergence_with_both_texts() -> None:
     scene = await reference()
-    host = scene.host(DeskMachine(DeskConfig(greeting="kindly plan: ")))
+    host = scene.host(DeskMachine(DeskConfig(greeting="kindly plan: "), claims=DeskConfig()))
     with pytest.raises(DivergenceError) as error:
         await host.run()
-    assert error.value.subject == "triage.plan.i1.v1.a1.requested"
+    assert error.value.subject == "triage.plan.i2.v1.a1.requested"
     assert b"please plan: orders" in (error.value.recorded or b"")
     assert b"kindly plan: orders" in (error.value.decided or b"")
     assert counted(host, "triage_divergences_total") == 1
     assert not host._health.ready
+
+
+async def test_another_configuration_lets_stand_what_was_decided_and_decides_what_comes() -> None:
+    scene = await reference()
+    async with running(scene.host(DeskMachine(DeskConfig(greeting="kindly plan: ")))):
+        await scene.journal.advance(0.1)
+        await scene.say(report("i7"))
+        await scene.journal.advance(0.5)
+    asked = dict(scene.spoken())
+    assert b"please plan: orders" in asked["triage.plan.i1.v1.a1.requested"]
+    assert b"kindly plan: " in asked["triage.plan.i7.v1.a1.requested"]
 
 
 async def test_a_recorded_decision_that_was_never_decided_is_a_divergence() -> None:
@@ -436,8 +447,9 @@ class TestTakeover:
         async with running(scene.host(DeskMachine(DeskConfig(greeting="new: "), version=2))):
             await scene.journal.advance(1)
         assert len(scene.journal.log) == before
+        other = DeskMachine(DeskConfig(greeting="newer: "), version=2, claims=DeskConfig(greeting="new: "))
         with pytest.raises(DivergenceError):
-            await scene.host(DeskMachine(DeskConfig(greeting="newer: "), version=2)).run()
+            await scene.host(other).run()
 
     async def test_the_old_version_stops_deciding_at_the_mark(self) -> None:
         scene = Scene()

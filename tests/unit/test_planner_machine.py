@@ -232,7 +232,7 @@ def test_what_an_agent_saw_on_a_device_leads_the_next_plan() -> None:
     world = World()
     world.seconds(5)
     world.request()
-    world.seconds(5, {"loadgen": USERS_FAIL})
+    world.seconds(7, {"loadgen": USERS_FAIL})
     look = next(task for task in world.proposal().plan.tasks if task.target == "fulfilment")
     world.say(result(f"v1-{look.task_id}", meta={"drifted": True, "running": True, "paused": False}))
     world.request(version=2)
@@ -250,6 +250,20 @@ def test_telemetry_from_before_the_repair_says_nothing_about_after_it() -> None:
     world.say(result(f"v1-{act.task_id}", changed=True))
     world.request(version=2, tried=(Tried(hypothesis=world.proposal().plan.hypothesis, outcome="not proved"),))
     world.seconds(3)
+    assert world.proposals()[1].plan.hypothesis.fault_class == "none"
+
+
+def test_error_that_a_service_only_remembers_after_a_repair_is_no_fault() -> None:
+    world = World()
+    world.seconds(4, DRIFT)
+    world.request()
+    act = next(task for task in world.proposal().plan.tasks if task.type == "reconcile")
+    world.say(result(f"v1-{act.task_id}", changed=True))
+    world.say(IncidentClosed(incident="i1", verdict="verified", reason="served", plan_version=1, actions=1))
+    remembers: dict[str, Look] = {"orders": {"error_code": "ECONNRESET"}}
+    world.seconds(6, remembers)
+    world.request(incident="i2", text="is it down again?")
+    world.seconds(3, remembers)
     assert world.proposals()[1].plan.hypothesis.fault_class == "none"
 
 

@@ -175,6 +175,20 @@ def test_single_slow_check_of_a_busy_machine_is_no_fault() -> None:
     assert acts(world.proposal().plan.tasks) == []
 
 
+def test_one_bad_second_of_a_busy_machine_is_waited_out() -> None:
+    world = World()
+    world.seconds(5)
+    world.request(text="is it down again?")
+    slow: Look = {"status": "WARN", "note": "slow:shop-db=466ms", "error_code": "TimeoutError", "success_ratio": 0.88}
+    tired: Look = {"status": "WARN", "error_code": "TimeoutError", "success_ratio": 0.9}
+    users: Look = {"status": "ERROR", "success_ratio": 0.89, "error_code": "502"}
+    world.second({"orders": slow, "loadgen": users})
+    world.seconds(4, {"orders": tired, "loadgen": users})
+    assert not world.proposals()
+    world.seconds(9, {"orders": {"error_code": "TimeoutError"}})
+    assert world.proposal().plan.hypothesis.fault_class == "none"
+
+
 def test_client_that_sees_the_death_first_does_not_take_the_blame() -> None:
     """The database dies; orders says so before the database's own probe was due."""
     world = World()
@@ -205,10 +219,24 @@ def test_users_suffer_and_nobody_says_why_so_everything_is_looked_at_and_nothing
     world.seconds(5)
     world.request()
     world.seconds(5, {"loadgen": USERS_FAIL})
+    assert not world.proposals()
+    world.second({"loadgen": USERS_FAIL})
     proposal = world.proposal()
     assert acts(proposal.plan.tasks) == []
     assert {task.target for task in proposal.plan.tasks if task.type == "check_config"} >= {"gateway", "orders"}
     assert proposal.plan.hypothesis.confidence < 0.5
+
+
+def test_error_that_a_repaired_service_still_remembers_is_acted_on_no_more() -> None:
+    """The cache was flushed; the catalog is well and reports its last error for ten seconds. Now orders hangs."""
+    remembers: Look = {"error_code": "UnicodeDecodeError"}
+    world = World()
+    world.seconds(5, {"catalog": {**remembers, "status": "ERROR"}, "loadgen": USERS_FAIL})
+    world.seconds(2, {"catalog": remembers})
+    looks = {"catalog": remembers, "orders": hung("TIMEOUT"), "gateway": blames("orders=ReadTimeout", "ReadTimeout")}
+    world.request()
+    world.seconds(4, looks)
+    assert {target for _, target in acts(world.proposal().plan.tasks)} == {"orders"}
 
 
 def test_patience_ends_and_the_likeliest_candidate_is_taken() -> None:

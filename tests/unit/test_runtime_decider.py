@@ -73,8 +73,8 @@ def test_a_due_timer_ends_its_setting_and_must_be_the_same() -> None:
 
     other = Tape()
     timer = timer_of(other.give(report("i1")))
+    changed = timer.model_copy(update={"due_us": timer.due_us - 7})
     with pytest.raises(DivergenceError, match="patience"):
-        changed = timer.model_copy(update={"due_us": timer.due_us - 7})
         other.give(changed, "scheduler", subject=timer.due_subject(), after_s=10)
 
 

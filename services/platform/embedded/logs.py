@@ -94,6 +94,8 @@ def clean(text: str) -> str:
 def _from_json(text: str, service: str) -> LogLine | None:
     try:
         row: Any = json.loads(text)
+        if "\\u" in text:
+            json.dumps(row, ensure_ascii=False).encode()  # a lone surrogate is no text: ValueError
         stamp = datetime.fromisoformat(row["ts"])
         msg, meta = row["msg"], row.get("meta") or {}
         if stamp.tzinfo is None or not isinstance(msg, str) or not isinstance(meta, dict):

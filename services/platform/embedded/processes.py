@@ -87,10 +87,29 @@ def end(processes: Iterable[psutil.Process], grace_s: float) -> None:
         for process in found:
             send(process, signal.SIGTERM)
             send(process, signal.SIGCONT)
-        _, found = psutil.wait_procs(found, timeout=grace_s)
+        found = wait_gone(found, grace_s)
     for process in found:
         send(process, signal.SIGKILL)
-    psutil.wait_procs(found, timeout=WAIT_S)
+    wait_gone(found, WAIT_S)
+
+
+def wait_gone(found: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Wait until processes have ended; returns those that have not in time. A zombie has ended: reaping it is the
+    business of its parent, and in a container there may be none that does."""
+    left = list(found)
+    deadline = time.monotonic() + timeout_s
+    while left := [process for process in left if _lives(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    return left
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except GONE:
+        return False
 
 
 def wait_frozen(pid: int, frozen: bool, timeout_s: float = WAIT_S) -> bool:

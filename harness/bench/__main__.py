@@ -1,0 +1,48 @@
+"""`make bench`: measure the README's figures on this machine, on a stack of its own, and print them as a table."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deploy.embedded.stack import Stack
+from harness.bench import reassign, recovery, startup
+from harness.bench.figures import Figure, table
+from harness.cli.context import port_base
+from harness.cli.output import err, out
+
+
+async def main() -> int:
+    """Measure everything; exit code 0 only if every bound is reached."""
+    os.environ["TRIAGE_PLANNER_MODE"] = "rulebook"
+    home = Path(tempfile.mkdtemp(prefix="triage-bench-"))
+    stack = Stack(home, port_base())
+    figures: list[Figure] = []
+    try:
+        figures += await startup.measure(stack, home, _say)
+        figures += await recovery.measure(home, home / "recordings", _say)
+        figures += await reassign.measure(home, _say)
+    finally:
+        if await stack.alive():
+            await stack.down()
+        shutil.rmtree(home, ignore_errors=True)
+    at = datetime.now(UTC).strftime("%Y-%m-%d")
+    out.print(
+        f"{at}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
+    out.print(table(figures), markup=False)
+    return 0 if all(figure.reached for figure in figures) else 1
+
+
+def _say(line: str) -> None:
+    err.print(f"  {line}", style="dim", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,204 @@
+"""Drift, the text of the supervisor configuration, the ledger, the layout, the declared programs."""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+import pytest
+from supervisor.datatypes import dict_of_key_value_pairs
+
+from deploy.embedded.errors import HomeError, StackError
+from deploy.embedded.layout import Layout, layout
+from deploy.embedded.ports import require_base
+from deploy.embedded.programs import Plan, base_environment, units, world
+from deploy.embedded.vault import ensure_passphrase, ensure_secrets
+from services.inventory.ports import OFFSETS
+from services.platform.embedded.drift import command_drift, environment_drift
+from services.platform.embedded.ledger import Ledger, Row
+from services.platform.embedded.sections import Section, quote, render_program
+from services.platform.embedded.world import Program, load_world
+from services.platform.port import Drift, PlatformDownError
+
+WEB = Program(
+    name="web",
+    command=("python", "-m", "web"),
+    environment={"HOST": "db", "PIN": "1234"},
+    secrets=("PIN",),
+    managed=True,
+    probe="http",
+    host="127.0.0.1",
+    port=1,
+)
+
+
+# -- drift
+
+
+def test_nothing_differs_where_everything_is_as_declared() -> None:
+    actual = {"PATH": "/bin", "HOST": "db", "PIN": "1234", "SUPERVISOR_ENABLED": "1", "LC_CTYPE": "C.UTF-8"}
+    assert environment_drift(WEB, {"PATH": "/bin"}, actual) == []
+
+
+def test_changed_missing_and_added_variables_are_named() -> None:
+    actual = {"HOST": "elsewhere", "PIN": "1234", "DEBUG": "1"}
+    assert environment_drift(WEB, {"PATH": "/bin"}, actual) == [
+        Drift("environment", "DEBUG", "(unset)", "1"),
+        Drift("environment", "HOST", "db", "elsewhere"),
+        Drift("environment", "PATH", "/bin", "(unset)"),
+    ]
+
+
+def test_secrets_are_masked_declared_or_only_called_so() -> None:
+    found = environment_drift(WEB, {}, {"HOST": "db", "PIN": "9999", "MY_API_TOKEN": "abc"})
+    assert [item.name for item in found] == ["MY_API_TOKEN", "PIN"]
+    assert not any(secret in repr(found) for secret in ("1234", "9999", "abc"))
+
+
+def test_a_launched_program_may_show_either_command_line() -> None:
+    launched = WEB.model_copy(update={"becomes": ("web", "-D", "x")})
+    assert command_drift(launched, ("python", "-m", "web")) == []
+    assert command_drift(launched, ("web", "-D", "x")) == []
+    assert command_drift(launched, ("web", "-D", "y")) == [Drift("command", "web", "python -m web", "web -D y")]
+
+
+# -- supervisor configuration
+
+
+@pytest.mark.parametrize("value", ["plain", "a,b=c", "it's", "100%", "x;y#z", "postgresql://a:b@h:1/d", "-", ""])
+def test_values_are_read_back_by_supervisord_as_they_were(value: str) -> None:
+    parsed = dict_of_key_value_pairs(f"A={quote(value)},B={quote('next')}")
+    assert {name: text % {} for name, text in parsed.items()} == {"A": value, "B": "next"}
+
+
+@pytest.mark.parametrize("value", ['say "x"', "two\nlines", "cut ;here", "cut #here"])
+def test_values_that_supervisord_would_garble_are_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="supervisord"):
+        quote(value)
+
+
+def test_the_shop_stays_down_and_the_control_plane_comes_back() -> None:
+    def parsed(keep_alive: bool) -> configparser.SectionProxy:
+        parser = configparser.RawConfigParser()
+        section = Section("web", ("python", "-c", "print(1)"), {"A": "1"}, keep_alive=keep_alive)
+        parser.read_string(render_program(section, Path("/l/web.log"), Path("/l")))
+        return parser["program:web"]
+
+    assert parsed(False)["autorestart"] == "false"
+    assert parsed(True)["autorestart"] == "true"
+    assert parsed(True)["command"] == "python -c 'print(1)'"
+
+
+# -- ledger
+
+
+def _row(key: str, phase: str = "intent", at_us: int = 1) -> Row:
+    return Row(key, "web", "restart", "intent" if phase == "intent" else "done", at_us, "said")
+
+
+def test_the_ledger_knows_what_was_begun_and_what_was_done(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "effects.jsonl")
+    for row in (_row("a"), _row("a", "done"), _row("b")):
+        ledger.append(row)
+    assert ledger.begun() == (("a", "web", "restart"), ("b", "web", "restart"))
+    assert ledger.past("a").done == _row("a", "done")
+    assert ledger.past("b").done is None
+    assert ledger.past("b").intent == _row("b")
+    assert ledger.past("c").intent is None
+
+
+def test_a_row_cut_by_a_crash_is_skipped_and_the_next_one_stands_alone(tmp_path: Path) -> None:
+    path = tmp_path / "effects.jsonl"
+    Ledger(path).append(_row("a"))
+    with path.open("ab") as file:
+        file.write(b'{"key": "b", "work')
+    Ledger(path).append(_row("c"))
+    assert [key for key, _, _ in Ledger(path).begun()] == ["a", "c"]
+
+
+# -- home
+
+
+def test_a_home_too_deep_for_a_socket_is_refused_with_the_room_there_is(tmp_path: Path) -> None:
+    with pytest.raises(HomeError, match=r"too long .* at most 8\d bytes"):
+        layout(tmp_path / ("x" * 120))
+    home = layout(Path("/srv/triage"))
+    assert len(str(home.supervisor_socket)) <= 107
+
+
+@pytest.mark.parametrize("name", ["a;b", 'a"b', "100%", "a\nb", "a#b"])
+def test_a_home_that_configurations_cannot_name_is_refused(name: str) -> None:
+    with pytest.raises(HomeError, match="may not contain"):
+        layout(Path("/srv") / name)
+
+
+def test_secrets_and_passphrase_are_drawn_once_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    assert ensure_secrets(path) == ensure_secrets(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    phrase = tmp_path / "passphrase"
+    assert ensure_passphrase(phrase) == ensure_passphrase(phrase)
+    assert phrase.stat().st_mode & 0o777 == 0o600
+    phrase.write_text("my own\nsecond line\n")
+    assert ensure_passphrase(phrase) == "my own"
+
+
+def test_damaged_secrets_and_an_empty_passphrase_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").write_text("{}")
+    with pytest.raises(HomeError, match="cannot be used"):
+        ensure_secrets(tmp_path / "secrets.json")
+    (tmp_path / "passphrase").write_text("")
+    with pytest.raises(HomeError, match="empty"):
+        ensure_passphrase(tmp_path / "passphrase")
+
+
+def test_a_missing_or_damaged_declaration_means_that_no_platform_is_there(tmp_path: Path) -> None:
+    with pytest.raises(PlatformDownError, match="no stack"):
+        load_world(tmp_path / "world.json")
+    (tmp_path / "world.json").write_text('{"base_environment": {}}')
+    with pytest.raises(PlatformDownError, match="damaged"):
+        load_world(tmp_path / "world.json")
+
+
+@pytest.mark.parametrize("base", [0, 80, 65_500])
+def test_a_first_port_without_room_is_refused(base: int) -> None:
+    with pytest.raises(StackError, match="first port"):
+        require_base(base)
+
+
+# -- programs
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    home = Layout(tmp_path)
+    return Plan(home, 20_000, ensure_secrets(home.secrets), caller={"TRIAGE_MODEL_URL": "http://m", "AWS_KEY": "no"})
+
+
+def test_every_port_of_the_stack_belongs_to_one_program(plan: Plan) -> None:
+    two = Plan(plan.layout, plan.port_base, plan.secrets, schedulers=2)
+    taken = [port for unit in units(two) for port in unit.ports]
+    assert sorted(taken) == sorted(20_000 + offset for offset in OFFSETS.values())
+
+
+def test_roles_get_their_settings_and_nothing_else_of_the_caller(plan: Plan) -> None:
+    by_name = {unit.name: unit.section.environment for unit in units(plan)}
+    assert by_name["planner-1"]["TRIAGE_MODEL_URL"] == "http://m"
+    assert by_name["planner-1"]["TRIAGE_ROLE"] == "planner"
+    assert not any("AWS_KEY" in environment for environment in by_name.values())
+    assert [name for name, environment in by_name.items() if "TRIAGE_AUDIT_DSN" in environment] == ["auditor-1"]
+    assert "scheduler-2" not in by_name
+
+
+def test_no_workload_sees_the_control_plane(plan: Plan) -> None:
+    declared = world(plan, base_environment(plan.layout, "/bin", "/", None))
+    for program in declared.programs:
+        assert not [name for name in program.environment if name.startswith("TRIAGE_")]
+        assert program.environment["SHOP_SCOPE"] == program.name
+
+
+def test_a_saved_declaration_reads_back_and_is_private(plan: Plan) -> None:
+    declared = world(plan, {"PATH": "/bin"})
+    declared.save(plan.layout.world)
+    assert load_world(plan.layout.world) == declared
+    assert plan.layout.world.stat().st_mode & 0o777 == 0o600
