@@ -114,6 +114,8 @@ class Gate:
         """
         envelope = open_frame(stored.data)
         self._check_mac(envelope)
+        if stored.relayed:
+            raise WrongChannelError(f"{stored.subject} was not published: a reader had the broker put an answer there")
         _check_channel(envelope, stored.subject)
         due = matches(DUE, stored.subject)
         if not due:

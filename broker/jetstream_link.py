@@ -33,6 +33,7 @@ _VIOLATION: Final = re.compile(r'permissions violation for (publish|subscription
 _AUTHORIZATION: Final = "authorization violation"
 _STATUS: Final = "Status"
 _DESCRIPTION: Final = "Description"
+_ANSWERED_FROM: Final = "Nats-Stream"
 
 
 class NoAnswerError(BrokerError):
@@ -62,6 +63,12 @@ class Received:
     def description(self) -> str:
         """What the server says beside the status."""
         return self.headers.get(_DESCRIPTION, "")
+
+    @property
+    def relayed(self) -> bool:
+        """Tell whether what is stored is the broker's answer to a direct read: only those carry this header. A reader
+        that names a journal subject as its reply puts such an answer there, past all permissions on publishing."""
+        return _ANSWERED_FROM in self.headers
 
 
 Listener = Callable[[Received], None]

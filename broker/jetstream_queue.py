@@ -37,7 +37,7 @@ class JetStreamDelivery:
     def __init__(self, link: Link, message: Received) -> None:
         place = parse_place(message.reply)
         self._link = link
-        self.stored = Stored(place.stream_seq, place.time_us, message.subject, message.data)
+        self.stored = Stored(place.stream_seq, place.time_us, message.subject, message.data, message.relayed)
         self.deliveries = place.deliveries
         self.reply = message.reply
 

@@ -162,7 +162,8 @@ class OrderedReader:
             return "gap"
         run.count = place.consumer_seq
         self._next = place.stream_seq + 1
-        return Read(Stored(place.stream_seq, place.time_us, message.subject, message.data), place.pending)
+        stored = Stored(place.stream_seq, place.time_us, message.subject, message.data, message.relayed)
+        return Read(stored, place.pending)
 
     async def _begin(self) -> _Run:
         mailbox: asyncio.Queue[Received | _Wake] = asyncio.Queue()

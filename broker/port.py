@@ -20,6 +20,9 @@ class Stored:
     """When the broker took it, microseconds since the epoch."""
     subject: str
     data: bytes
+    relayed: bool = False
+    """It did not come by a publish: the broker put the answer to a read there, since a reader named this subject as its
+    reply. Brokers do not check permissions on replies (facts of NATS), so whoever may read could speak anywhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ import typer
 from deploy.embedded.stack import Stack
 from harness.cli import app as cli
 from harness.cli.context import Json, home, port_base, run
+from harness.cli.output import working
 from harness.cli.runs import run_scenario
+from harness.scenario import load
 from harness.site import is_up
 
 command = typer.Typer(pretty_exceptions_enable=False)
@@ -29,14 +31,17 @@ def main(
     json_: Json = False,
 ) -> None:
     """Run one scenario headless."""
+    load(scenario)  # what cannot be run is said before anything is started
     started = not is_up(home())
     if started:
-        run(lambda: Stack(home(), port_base()).up(progress=lambda _name, _what: None))
+        with working("starting") as progress:
+            run(lambda: Stack(home(), port_base()).up(progress=progress))
     try:
         run_scenario(scenario, seed, noise, record, json_)
     finally:
         if started:
-            run(Stack(home()).down)
+            with working("stopping"):
+                run(Stack(home()).down)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,11 +16,11 @@ from broker.contracts.base import Contract, describe
 from broker.contracts.incident import MAX_TEXT, IncidentReported, Source
 from broker.contracts.inventory import Inventory
 from broker.envelope import Signer
-from broker.errors import BrokerDownError, KeyringError, Refusal
+from broker.errors import BrokerDownError, KeyringError, Refusal, UnknownKeyVersionError
 from broker.gate import Gate, Trusted
 from broker.keyring import Keyring
 from broker.port import Broker, CaughtUp, Stored
-from deploy.embedded.layout import Layout
+from deploy.embedded.layout import Layout, layout
 from harness.errors import RefusedError, StackDownError
 from harness.site import open_site
 
@@ -63,30 +64,80 @@ class ControlPlane:
         await self.say(checked_report(name, text, source), once=True)
         return name
 
+    async def open_incidents(self) -> set[str]:
+        """Return the incidents that were reported and are not closed yet."""
+        reported: set[str] = set()
+        closed: set[str] = set()
+        async for item in self.broker.read(pattern="triage.incident.>", follow=False):
+            if isinstance(item, Stored):
+                _, _, incident, step, *_ = item.subject.split(".")
+                (closed if step == "closed" else reported).add(incident)
+        return reported - closed
+
+    async def _admit(self, gate: Gate, item: Stored, keys: _KeyFile) -> Trusted:
+        """Admit a message; one under a key version that came after we did is tried again with the keys of now."""
+        try:
+            return gate.admit(item)
+        except UnknownKeyVersionError:
+            ring = await keys.newer()
+            if ring is None:
+                raise
+            gate.use(ring)
+            self.signer.use(ring)
+            return gate.admit(item)
+
     async def follow(self, start: int, *, follow: bool = True) -> AsyncIterator[Seen]:
         """Read the journal from a sequence on; refused messages are shown as such, never hidden."""
-        gate = Gate(self.keyring)
+        gate, keys = Gate(self.keyring), _KeyFile(layout(self.home))
         async for item in self.broker.read(start, follow=follow):
             if isinstance(item, CaughtUp):
                 yield item
                 continue
             try:
-                yield gate.admit(item)
+                yield await self._admit(gate, item, keys)
             except Refusal as refusal:
                 yield Refused(item, refusal.name, str(refusal))
+
+
+class _KeyFile:
+    """The operator's key file, read again only when it was written anew: opening it is costly by design."""
+
+    def __init__(self, place: Layout) -> None:
+        self._place = place
+        self._read_at: int | None = None
+
+    async def newer(self) -> Keyring | None:
+        """Return the keyring if the file changed since it was last read here, else None."""
+        try:
+            written_at = self._place.role_keys("operator").stat().st_mtime_ns
+        except OSError:
+            return None
+        if written_at == self._read_at:
+            return None
+        self._read_at = written_at
+        return await asyncio.to_thread(_operator_keys, self._place)
 
 
 def checked_report(incident: str, text: str, source: Source) -> IncidentReported:
     """Return the report of a text, or raise RefusedError in one sentence."""
     if len(text) > MAX_TEXT:
-        raise RefusedError(
-            f"the incident text has {len(text):,} characters, at most {MAX_TEXT:,} are taken; "
-            "shorten it to what is seen, since when, and what you suspect"
-        )
+        raise RefusedError(too_long(f"{len(text):,} characters"))
+    try:
+        text.encode()  # bytes of a command line that were no text arrive as lone surrogates
+    except UnicodeEncodeError as error:
+        raise RefusedError("the incident text is no UTF-8 text; report it in words") from error
     try:
         return IncidentReported(incident=incident, text=text, source=source)
     except ValidationError as error:
         raise RefusedError(f"the incident report was refused: {describe(error)}") from error
+
+
+def too_long(length: str) -> str:
+    """Return the sentence that refuses an incident text of that length."""
+    return (
+        f"the incident text has {length}, at most {MAX_TEXT:,} characters are taken; "
+        "shorten it to what is seen, since when, and what you suspect"
+    )
 
 
 @asynccontextmanager

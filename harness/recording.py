@@ -3,7 +3,7 @@
 Layout: MessagePack objects one after another.
 
     header   {format, version, scenario, seed, noise, incident, machines: [{name, version, config, snapshot}]}
-    event    [seq, time_us, subject, data, chain]        once per journal message, `data` the exact envelope bytes
+    event    [seq, time_us, subject, data, relayed, chain]   once per journal message, `data` the exact envelope bytes
     footer   {events, chain, injected_at}
 
 `chain` is SHA-256 over the previous chain value (first: SHA-256 of the header's bytes) and the event, length-prefixed.
@@ -80,7 +80,7 @@ class Recorder:
     def add(self, stored: Stored) -> None:
         """Append one journal message; messages come in journal order."""
         self._chain = link(self._chain, stored)
-        self._file.write(_pack([stored.seq, stored.time_us, stored.subject, stored.data, self._chain]))
+        self._file.write(_pack([stored.seq, stored.time_us, stored.subject, stored.data, stored.relayed, self._chain]))
         self._events += 1
 
     def finish(self, injected_at: float | None) -> None:
@@ -105,7 +105,8 @@ class Recorder:
 def link(previous: bytes, stored: Stored) -> bytes:
     """Return the chain value after one more event."""
     digest = hashlib.sha256(previous)
-    for part in (str(stored.seq).encode(), str(stored.time_us).encode(), stored.subject.encode(), stored.data):
+    place = f"{stored.seq} {stored.time_us} {stored.relayed:d}".encode()
+    for part in (place, stored.subject.encode(), stored.data):
         digest.update(len(part).to_bytes(4, "big"))
         digest.update(part)
     return digest.digest()
@@ -146,7 +147,7 @@ class Recording:
                     return
                 stored = self._event(raw, count)
                 chain = link(chain, stored)
-                if chain != raw[4]:
+                if chain != raw[5]:
                     raise BadRecordingError(
                         f"{self.path} was edited: event {stored.seq} on {stored.subject} is not what was recorded"
                     )
@@ -154,10 +155,10 @@ class Recording:
                 yield stored
 
     def _event(self, raw: Any, count: int) -> Stored:
-        shape = [int, int, str, bytes, bytes]
+        shape = [int, int, str, bytes, bool, bytes]
         if not isinstance(raw, list) or [type(part) for part in raw] != shape:
             raise BadRecordingError(f"{self.path} was edited: number {count + 1} is not an event")
-        return Stored(raw[0], raw[1], raw[2], raw[3])
+        return Stored(raw[0], raw[1], raw[2], raw[3], raw[4])
 
     def _end(self, raw: dict[str, Any], chain: bytes, count: int) -> Footer:
         if raw.get("events") != count or raw.get("chain") != chain:

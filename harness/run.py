@@ -17,10 +17,10 @@ import httpx
 
 from broker.contracts.incident import IncidentClosed, IncidentReported
 from broker.contracts.machine import Event
-from broker.contracts.plan import PlanAccepted, PlanProposed
+from broker.contracts.plan import Hypothesis, PlanAccepted, PlanProposed
 from broker.contracts.task import Claim, Result, Task
 from broker.gate import Trusted
-from broker.port import CaughtUp, Stored
+from broker.port import CaughtUp
 from deploy.embedded.stack import Stack
 from harness.control import ControlPlane, Refused, Seen
 from harness.errors import StackDownError, TimedOutError
@@ -66,6 +66,10 @@ class Outcome:
     """Whether the last accepted hypothesis names the device and the class of the fault; None without a fault."""
     refused: int
     signed: int
+    hypothesis: Hypothesis | None = None
+    """What the last accepted plan believed; None if no plan was accepted."""
+    actions: tuple[str, ...] = ()
+    """One sentence for every task that changed the world, in order."""
 
     @property
     def ok(self) -> bool:
@@ -163,6 +167,8 @@ class Runner:
             _located(specs, seen.events, seen.incident),
             seen.refused,
             seen.signed,
+            _hypothesis(seen.events, seen.incident),
+            _actions(seen.events, seen.incident),
         )
 
     @contextlib.asynccontextmanager
@@ -230,20 +236,10 @@ class Runner:
                     f"the shop is not healthy before the scenario ({clause.detail}); try: triage heal --all"
                 )
             await asyncio.sleep(POLL_S)
-        while open_ := await self._open_incidents():
+        while open_ := await self._control.open_incidents():  # a report would be merged into it
             if time.monotonic() > deadline:
                 raise StackDownError(f"the incident {min(open_)} is still open; wait for it, or see: triage tail")
             await asyncio.sleep(POLL_S)
-
-    async def _open_incidents(self) -> set[str]:
-        """A scenario begins with no incident open: a report would be merged into it."""
-        reported: set[str] = set()
-        closed: set[str] = set()
-        async for item in self._control.broker.read(pattern="triage.incident.>", follow=False):
-            if isinstance(item, Stored):
-                _, _, incident, step, *_ = item.subject.split(".")
-                (closed if step == "closed" else reported).add(incident)
-        return reported - closed
 
 
 class _Kills:
@@ -290,11 +286,21 @@ def _expected(draw: Draw, closed: IncidentClosed, figures: Score) -> tuple[Claus
 def _located(specs: tuple[Spec, ...], events: list[Event], incident: str) -> bool | None:
     if not specs:
         return None
+    truths = {check(spec).truth(spec) for spec in specs}
+    guess = _hypothesis(events, incident)
+    return guess is not None and (guess.target, guess.fault_class) in truths
+
+
+def _hypothesis(events: list[Event], incident: str) -> Hypothesis | None:
     plans = {e.payload.plan.plan_id: e.payload.plan for e in events if isinstance(e.payload, PlanProposed)}
     accepted = [
-        plans[e.payload.plan_id]
+        plans[e.payload.plan_id].hypothesis
         for e in events
         if isinstance(e.payload, PlanAccepted) and e.payload.incident == incident and e.payload.plan_id in plans
     ]
-    truths = {check(spec).truth(spec) for spec in specs}
-    return bool(accepted) and (accepted[-1].hypothesis.target, accepted[-1].hypothesis.fault_class) in truths
+    return accepted[-1] if accepted else None
+
+
+def _actions(events: list[Event], incident: str) -> tuple[str, ...]:
+    results = [e.payload for e in events if isinstance(e.payload, Result) and e.payload.incident == incident]
+    return tuple(result.out for result in results if result.changed and result.status == "OK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,5 +49,10 @@ def open_site(home: Path) -> Site:
 
 
 def is_up(home: Path) -> bool:
-    """Tell whether a stack was brought up under `home` and not taken down."""
-    return layout(home).stack.is_file()
+    """Tell whether a stack was brought up under `home` and its process manager still lives."""
+    try:
+        record = StackRecord.decode(layout(home).stack.read_bytes())
+        os.kill(record.supervisord_pid, 0)
+    except (OSError, SchemaError):
+        return False
+    return True

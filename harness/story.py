@@ -69,8 +69,8 @@ class Story:
     verified: list[Verified] = field(default_factory=list)
     closed: IncidentClosed | None = None
     closed_at: float | None = None
-    action: str = ""
-    """The sentence of the last action that changed the world."""
+    actions: list[str] = field(default_factory=list)
+    """One sentence for every task that changed the world, in order."""
     _plans: dict[str, PlanProposed] = field(default_factory=dict)
 
     def see(self, event: Event) -> bool:
@@ -148,7 +148,7 @@ class Story:
         view.state = "done" if result.status == "OK" else "failed"
         view.agent, view.sentence, view.ended_at, view.changed = result.instance, result.out, at, result.changed
         if result.changed and result.status == "OK":
-            self.action = result.out
+            self.actions.append(result.out)
 
     def _view(self, task_id: str) -> TaskView | None:
         version, _, name = task_id.partition("-")

@@ -6,13 +6,12 @@ import sys
 
 from agents.metric.agent import MetricAgent
 from agents.metric.window import TelemetryWindow
-from broker.gate import Gate
 from broker.runtime.process import Context, worker_main
 
 
 def _make(context: Context) -> MetricAgent:
-    # A gate of its own: the window reads back what other instances may have read too, with its own nonce memory.
-    window = TelemetryWindow(context.broker, Gate(context.keyring))
+    # A gate of its own, for reading back; the context keeps it up to date when keys rotate.
+    window = TelemetryWindow(context.broker, context.gate())
     return MetricAgent(context.settings.instance, context.inventory, window)
 
 

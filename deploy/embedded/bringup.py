@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from auditor_svc.api import prepare as prepare_audit_store
 from broker.jetstream import ensure
 from broker.keyring import Keyring
 from broker.subjects import ADMIN_USER, BROKER_USERS
@@ -116,6 +117,8 @@ class BringUp:
         await self._cluster("audit-db", secrets.audit_admin_password)
         arguments = (self.plan.port("audit-db"), secrets.audit_admin_password, "auditor", secrets.audit_db_password)
         await asyncio.to_thread(postgres.ensure_database, *arguments)
+        # The tables belong to the administrator: the auditor may add rows and nothing else (docs/security.md).
+        await prepare_audit_store(self.plan.audit_admin_dsn, "auditor")
 
     async def _cluster(self, name: str, admin_password: str) -> None:
         self.progress(name, "preparing")

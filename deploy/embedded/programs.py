@@ -68,6 +68,12 @@ class Plan:
         return postgres.dsn(self.port("audit-db"), "auditor", self.secrets.audit_db_password, "auditor")
 
     @property
+    def audit_admin_dsn(self) -> str:
+        """Connection string of the owner of the audit store's tables."""
+        password = self.secrets.audit_admin_password
+        return postgres.dsn(self.port("audit-db"), postgres.ADMIN, password, "auditor")
+
+    @property
     def shop_admin_dsn(self) -> str:
         """The administrator's way into the shop's database."""
         return postgres.dsn(self.port("shop-db"), postgres.ADMIN, self.secrets.shop_admin_password, postgres.ADMIN)

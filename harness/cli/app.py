@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol, runtime_checkable
 
-import click
 import typer
 
 from harness.cli import audit, demo, faults, incidents, keys, operate, runs, stack
-from harness.cli.context import exit_code
+from harness.cli.context import exit_code, sentence
 from harness.cli.output import err
 
 app = typer.Typer(
@@ -39,31 +39,43 @@ def options(
         os.environ["TRIAGE_HOME"] = str(home.expanduser().absolute())
 
 
+@runtime_checkable
+class _UsageError(Protocol):
+    """What typer raises for wrong usage. It carries its own copy of click, whose exceptions have no public name."""
+
+    exit_code: int
+
+    def show(self) -> None: ...
+
+
 def main() -> int:
     """Run the CLI; return its exit code."""
     return guarded(app)
 
 
-def guarded(command: typer.Typer) -> int:
-    """Run a command; return its exit code. Foreseen errors come as one sentence on standard error, never as a trace."""
+def guarded(command: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Run a command (with the process's own arguments unless others are given); return its exit code.
+
+    Foreseen errors come as one sentence on standard error, never as a trace.
+    """
     try:
-        result = command(standalone_mode=False)
-    except click.exceptions.Exit as stop:
+        result = command(arguments, standalone_mode=False)
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.ClickException as wrong:
-        wrong.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone; silence the interpreter's own complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if isinstance(error, _UsageError):
+            error.show()
+            return error.exit_code
         code = exit_code(error)
         if code is None:
             raise
-        err.print(f"triage: {error}", markup=False)
+        err.print(f"triage: {sentence(error)}", markup=False)
         return code
     return result if isinstance(result, int) else 0
 

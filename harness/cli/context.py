@@ -12,10 +12,11 @@ import typer
 
 from auditor_svc.errors import AuditError, ExportError, StoreDownError
 from broker.errors import BrokerDownError, BrokerError, JournalFullError, KeyringError, Refusal, SettingsError
-from deploy.embedded.errors import NotUpError, StackError
+from deploy.embedded.errors import AlreadyUpError, HomeError, MissingServerError, NotUpError, PortInUseError, StackError
 from harness.errors import HarnessError
 from injector.errors import BadArgumentError, BadTargetError, InjectorError, NotOpenError, UnknownFaultError
 from services.inventory.ports import DEFAULT_BASE
+from services.platform.port import PlatformDownError, PlatformError
 
 ResultT = TypeVar("ResultT")
 DEFAULT_HOME = Path("~/.local/state/agentic-triage")
@@ -34,12 +35,19 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (BrokerDownError, 7),
     (BrokerError, 1),
     (NotUpError, 7),
+    (AlreadyUpError, 4),
+    (PortInUseError, 4),
+    (HomeError, 2),
+    (MissingServerError, 7),
     (StoreDownError, 7),
     (ExportError, 5),
     (AuditError, 1),
+    (OSError, 1),
     (StackError, 1),
+    (PlatformDownError, 7),
+    (PlatformError, 1),
 )
-"""First match wins."""
+"""First match wins. An OSError is what the disk said of a file that the user named, or of the home."""
 
 
 def exit_code(error: Exception) -> int | None:
@@ -50,6 +58,13 @@ def exit_code(error: Exception) -> int | None:
     if isinstance(own, int) and isinstance(error, StackError):
         return own
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), None)
+
+
+def sentence(error: Exception) -> str:
+    """Return what to tell the user of a foreseen error."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
+    return str(error)
 
 
 def home() -> Path:

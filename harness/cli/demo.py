@@ -7,7 +7,7 @@ import typer
 from harness.cli.context import home, port_base, run
 from harness.cli.live import LiveView
 from harness.cli.output import err, out
-from harness.cli.runs import print_outcome
+from harness.cli.report import print_outcome, print_rows
 from harness.control import Seen
 from harness.demo import Demo, play
 from harness.errors import NotVerifiedError
@@ -19,11 +19,12 @@ def demo() -> None:
     print_outcome(result.outcome, result.recording)
     replayed = result.replayed
     if replayed.difference is None:
-        out.print(f"  replay: identical, {replayed.events} events and {replayed.decisions} decisions, offline")
+        again = f"identical: {replayed.events} events, {replayed.decisions} decisions, offline"
+        print_rows((("replay", again, ""),))
     else:
-        out.print(f"  replay: {replayed.difference.sentence}", style="red", markup=False)
-    verdict = "holds" if result.audit_ok else "DOES NOT HOLD"
-    out.print(f"  audit trail: {result.audit_rows} rows, chain and signatures {verdict}")
+        print_rows((("replay", replayed.difference.sentence, "red"),))
+    holds = "chain and signatures hold" if result.audit_ok else "chain and signatures DO NOT HOLD"
+    print_rows((("audit", f"{result.audit_rows} rows, {holds}", "" if result.audit_ok else "red"),))
     if not result.ok:
         raise NotVerifiedError("the demo did not end verified; the clauses above say why")
 

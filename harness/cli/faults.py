@@ -33,7 +33,7 @@ def inject(
 
 
 def heal(
-    fault_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="See: triage faults --open.")] = None,
+    fault_id: Annotated[str | None, typer.Argument(metavar="ID", help="See: triage faults --open.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Heal every open fault.")] = False,
     json_: Json = False,
 ) -> None:

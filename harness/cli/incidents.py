@@ -10,16 +10,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from broker.contracts.incident import IncidentClosed
+from broker.contracts.incident import MAX_TEXT, IncidentClosed
 from broker.contracts.machine import Event
 from broker.gate import Trusted
 from broker.port import CaughtUp
 from harness.cli.context import Json, home, run
 from harness.cli.live import LiveView
 from harness.cli.output import emit_json, emit_json_line, err, out, plain
-from harness.control import ControlPlane, Refused, Seen, connect
+from harness.cli.report import print_closed
+from harness.control import ControlPlane, Refused, Seen, checked_report, connect, too_long
 from harness.errors import NotVerifiedError, RefusedError, TimedOutError
 from harness.score import Score, score
+from harness.story import Story
 
 
 def report(
@@ -31,7 +33,9 @@ def report(
     json_: Json = False,
 ) -> None:
     """Report an incident in free text."""
-    run(lambda: _report(_text(text), wait, timeout_s, json_))
+    words = _text(text)
+    checked_report("unnamed", words, "operator")  # what cannot be taken is said before anything is connected to
+    run(lambda: _report(words, wait, timeout_s, json_))
 
 
 def tail(
@@ -49,7 +53,11 @@ def _text(text: str) -> str:
     if text != "-":
         return text
     try:
-        return sys.stdin.buffer.read(1 << 20).decode()
+        # A text of so many characters has no more bytes than that; never the whole of an endless pipe.
+        raw = sys.stdin.buffer.read(4 * MAX_TEXT + 1)
+        if len(raw) > 4 * MAX_TEXT:
+            raise RefusedError(too_long(f"more than {4 * MAX_TEXT:,} bytes"))
+        return raw.decode()
     except UnicodeDecodeError as error:
         raise RefusedError(f"the incident text is no UTF-8 text (byte {error.start}); report it in words") from error
 
@@ -64,29 +72,28 @@ async def _report(text: str, wait: bool, timeout_s: float, json_: bool) -> None:
             else:
                 out.print(f"reported as {incident}; follow it with: triage tail -f --incident {incident}")
             return
-        closed, figures = await follow_incident(control, start, incident, timeout_s, quiet=json_)
+        closed, figures, story = await follow_incident(control, start, incident, timeout_s, quiet=json_)
         if json_:
             emit_json({"incident": incident, "closed": plain(closed), "figures": plain(figures)})
+        else:
+            print_closed(story, closed, figures)
         if closed.verdict not in ("verified", "no_fault"):
             raise NotVerifiedError(f"{closed.incident} was closed {closed.verdict}: {closed.reason}")
 
 
 async def follow_incident(
     control: ControlPlane, start: int, incident: str, timeout_s: float, *, quiet: bool
-) -> tuple[IncidentClosed, Score]:
+) -> tuple[IncidentClosed, Score, Story]:
     """Follow an incident (and the one it is merged into) until it is closed.
 
     Raises:
         TimedOutError: it was not closed in time; it goes on without us.
     """
-    events: list[Event] = []
-    view = LiveView(incident)
+    view = LiveView(incident, shown=not quiet)
     try:
         async with asyncio.timeout(timeout_s):
-            if quiet:
-                return await _until_closed(control, start, incident, events, None)
             with view:
-                return await _until_closed(control, start, incident, events, view)
+                return await _until_closed(control, start, incident, view)
     except TimeoutError as error:
         raise TimedOutError(
             f"{incident} is still open after {timeout_s:g} s; follow it with: triage tail -f --incident {incident}"
@@ -94,11 +101,11 @@ async def follow_incident(
 
 
 async def _until_closed(
-    control: ControlPlane, start: int, incident: str, events: list[Event], view: LiveView | None
-) -> tuple[IncidentClosed, Score]:
+    control: ControlPlane, start: int, incident: str, view: LiveView
+) -> tuple[IncidentClosed, Score, Story]:
+    events: list[Event] = []
     async for item in control.follow(start):
-        if view is not None:
-            view.see(item)
+        view.see(item)
         if not isinstance(item, Trusted):
             continue
         events.append(item.event())
@@ -107,16 +114,15 @@ async def _until_closed(
             continue
         if message.verdict == "merged" and message.merged_into:
             return await _continue_as(control, message.merged_into, view)
-        return message, score(incident, events, injected_at=None)
+        return message, score(incident, events, injected_at=None), view.story or Story(incident)
     raise TimedOutError(f"the journal ended before {incident} was closed")
 
 
-async def _continue_as(control: ControlPlane, incident: str, view: LiveView | None) -> tuple[IncidentClosed, Score]:
+async def _continue_as(control: ControlPlane, incident: str, view: LiveView) -> tuple[IncidentClosed, Score, Story]:
     """The report was merged: follow the incident that was open already, from its own beginning."""
-    if view is not None:
-        view.watch(incident)
+    view.watch(incident)
     first = await control.broker.last(f"triage.incident.{incident}.reported")
-    return await _until_closed(control, first.seq if first else 1, incident, [], view)
+    return await _until_closed(control, first.seq if first else 1, incident, view)
 
 
 async def _tail(follow: bool, last: int, incident: str | None, telemetry: bool, json_: bool) -> None:

@@ -6,8 +6,8 @@ import typer
 
 from broker import keyring
 from broker.contracts.control import Rotate
-from broker.subjects import ROLES, channels_of
-from deploy.embedded.layout import layout
+from broker.subjects import CHANNELS, ROLES, channels_of
+from deploy.embedded.layout import Layout, layout
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, out
 from harness.control import connect, passphrase
@@ -19,7 +19,7 @@ app = typer.Typer(help="Keys of the signed envelopes.", no_args_is_help=True)
 @app.command(name="list")
 def list_(json_: Json = False) -> None:
     """List key versions and which role holds which channel's key. Never shows a key."""
-    place = layout(home())
+    place = _place()
     ring = keyring.load(place.master_keys, passphrase(place))
     held = {role: list(channels_of(role)) for role in ROLES}
     if json_:
@@ -27,13 +27,14 @@ def list_(json_: Json = False) -> None:
         return
     out.print(f"current version {ring.current}; accepted: {', '.join(str(version) for version in ring.versions)}")
     for role, channels in held.items():
-        out.print(f"  {role:<10} {', '.join(channels)}")
+        held_by = "every channel" if set(channels) == set(CHANNELS) else ", ".join(channels)
+        out.print(f"  {role:<10} {held_by}")
 
 
 @app.command()
 def rotate(json_: Json = False) -> None:
     """Make a new key version; every role signs with it at once and still accepts the one before."""
-    place = layout(home())
+    place = _place()
     secret = passphrase(place)
     master = keyring.rotate(place.master_keys, secret)
     for role in ROLES:
@@ -49,6 +50,13 @@ def rotate(json_: Json = False) -> None:
     else:
         end = "; every role was told" if told else "; no stack is up, roles will read it when they start"
         out.print(f"key version {master.current} is current{end}")
+
+
+def _place() -> Layout:
+    place = layout(home())
+    if not place.master_keys.exists():
+        raise StackDownError(f"there are no keys under {place.root}; make them and a stack with: triage up")
+    return place
 
 
 async def _tell(version: int) -> None:

@@ -12,13 +12,16 @@ from typing import Self
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from broker.contracts.monitor import Verified
 from broker.gate import Trusted
 from harness.cli.output import out, seconds
-from harness.control import Refused, Seen
+from harness.cli.report import hypothesis
+from harness.control import Seen
 from harness.story import Story, TaskView
 
 MARK = {"waiting": "○", "dispatched": "◔", "running": "◑", "done": "●", "failed": "✖", "skipped": "◌"}
@@ -35,11 +38,17 @@ STYLE = {
 class LiveView:
     """Follows one incident. Use as a context manager; feed it with `see`."""
 
-    def __init__(self, incident: str | None = None) -> None:
+    def __init__(self, incident: str | None = None, *, shown: bool = True) -> None:
+        """
+        Args:
+            incident: what to follow; without it the first incident that is reported.
+            shown: False keeps the story and shows nothing.
+        """
         self._story: Story | None = None if incident is None else Story(incident)
-        self._live = Live(console=out, refresh_per_second=8, transient=False) if out.is_terminal else None
+        self._shown = shown
+        # Drawn anew by the clock too: the times of running tasks grow.
+        self._live = Live(console=out, refresh_per_second=8, get_renderable=self._frame) if out.is_terminal else None
         self._said: set[str] = set()
-        self._refused = 0
 
     @property
     def story(self) -> Story | None:
@@ -52,8 +61,6 @@ class LiveView:
 
     def see(self, item: Seen) -> None:
         """Take one message of the journal."""
-        if isinstance(item, Refused):
-            self._refused += 1
         if not isinstance(item, Trusted):
             return
         event = item.event()
@@ -63,22 +70,28 @@ class LiveView:
             self._show()
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.__enter__()
+        if self._live is not None and self._shown:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._show()
-            self._live.__exit__(kind, error, trace)
+        if self._live is not None and self._shown:
+            self._live.stop()
+
+    def _frame(self) -> RenderableType:
+        if self._story is None:
+            return Text("nothing is reported yet", style="dim")
+        # While it moves it must fit the screen; the last frame stands in full.
+        short = self._live is not None and self._live.is_started and self._story.closed is None
+        return render(self._story, sentence_lines=1 if short and out.height < 34 else 3)
 
     def _show(self) -> None:
-        if self._story is None:
+        if self._story is None or not self._shown:
             return
         if self._live is not None:
-            self._live.update(render(self._story))
+            self._live.refresh()
         else:
             self._say_lines(self._story)
 
@@ -93,61 +106,112 @@ def lines(story: Story) -> list[str]:
     """Return the story as lines that only ever grow: for pipes and logs."""
     found = [f"incident {story.incident}: {story.text}"] if story.text else []
     found += [f"seen: {item.kind} on {item.device}: {item.detail}" for item in story.deviations]
-    found += [story.planning] if story.planning else []
+    found += [f"plan: {story.planning}"] if story.planning else []
+    if story.plan is not None:
+        found += [f"hypothesis: {hypothesis(story.plan.hypothesis)}", f"graph: {story_graph(story)}"]
     found += [f"note: {note}" for note in story.notes]
     for task in story.tasks.values():
         if task.state != "waiting":
             head = f"task v{story.version}-{task.task_id} {task.type} {task.target}: {task.state}"
-            found.append(f"{head} by {task.agent}: {task.sentence}" if task.sentence else head)
-    found += [f"check {item.n}: {'ok' if item.ok else 'not ok'}: {'; '.join(item.reasons)}" for item in story.verified]
+            head += f" by {task.agent}" if task.agent else ""
+            found.append(f"{head} in {seconds(task.seconds)}: {task.sentence}" if task.sentence else head)
+    found += [check_line(item) for item in story.verified]
     if story.closed:
         found.append(f"closed: {story.closed.verdict}: {story.closed.reason}")
     return found
 
 
-def render(story: Story) -> RenderableType:
-    """Return the whole view."""
+def story_graph(story: Story) -> str:
+    """Return the plan's DAG as one line: generations with arrows between them."""
+    types = {name: task.type for name, task in story.tasks.items()}
+    return " -> ".join(" | ".join(f"{name} {types.get(name, '')}" for name in names) for names in story.order)
+
+
+def check_line(check: Verified) -> str:
+    """Return what the monitor's check found, in one line."""
+    if check.ok:
+        return f"check {check.n}: ok: no symptom and the objective met for {check.window_s:g} s"
+    return f"check {check.n}: not ok: {'; '.join(check.reasons)}"
+
+
+def render(story: Story, *, sentence_lines: int = 2) -> RenderableType:
+    """Return the whole view; a task's sentence takes at most that many lines."""
     parts: list[RenderableType] = [Text(f"“{story.text.strip()[:300]}”", style="italic")]
     if story.deviations:
         seen = story.deviations[-1]
         parts.append(Text(f"seen: {seen.kind} on {seen.device}: {seen.detail}", style="magenta"))
-    parts.append(Text(story.planning or "waiting for the planner", style="cyan"))
+    parts.append(Text(f"plan: {story.planning or 'waiting for the planner'}", style="cyan"))
     if story.plan is not None:
-        guess = story.plan.hypothesis
-        parts.append(Text(f"hypothesis: {guess.fault_class} on {guess.target} ({guess.confidence:.0%})", style="bold"))
-        parts.append(graph(story))
-        parts.append(task_table(story))
+        parts.append(Text(f"hypothesis: {hypothesis(story.plan.hypothesis)}", style="bold"))
+        parts += [Text(""), graph(story), Text("")]
+        for task in story.tasks.values():
+            parts += _task(task, sentence_lines)
     parts += [Text(f"! {note}", style="yellow") for note in story.notes]
-    parts += [_check_line(story)]
+    parts += [_check(story)]
     return Panel(Group(*parts), title=f"incident {story.incident}", border_style=_border(story))
 
 
-def graph(story: Story) -> Text:
-    """Return the plan's DAG: one column per generation, arrows between them, marks for the states."""
-    text = Text()
-    for level, names in enumerate(story.order):
-        if level:
-            text.append("  ──▶  ", style="dim")
-        for position, name in enumerate(names):
-            task = story.tasks.get(name)
-            if task is None:
-                continue
-            text.append(" ∥ " if position else "", style="dim")
-            text.append(f"{MARK[task.state]} {task.task_id}:{task.type}", style=STYLE[task.state])
-    return text
+def graph(story: Story) -> RenderableType:
+    """Return the plan's DAG: a column per generation, arrows where one waits for the one before, marks for states."""
+    longest = sum(max(_cell_width(story, name) for name in names) for names in story.order)
+    full = longest + 5 * (len(story.order) - 1) <= out.width - 4
+    grid = Table.grid(padding=(0, 0))
+    cells: list[list[Text]] = []
+    for row in range(max((len(names) for names in story.order), default=0)):
+        line: list[Text] = []
+        for level, names in enumerate(story.order):
+            if level:
+                line.append(Text(_joint(len(story.order[level - 1]), len(names), row), style="dim"))
+            line.append(_cell(story.tasks.get(names[row]), full) if row < len(names) else Text(""))
+        cells.append(line)
+    for line in cells:
+        grid.add_row(*line)
+    return grid
 
 
-def task_table(story: Story) -> Table:
-    """Return one row per task: agent, state, time, and its sentence."""
-    table = Table(expand=True, show_edge=False, pad_edge=False)
-    for heading, width in (("task", 5), ("what", 24), ("agent", 16), ("state", 11), ("time", 8)):
-        table.add_column(heading, min_width=width, no_wrap=True)
-    table.add_column("result", ratio=1)
-    for task in story.tasks.values():
-        state = Text(f"{MARK[task.state]} {task.state}", style=STYLE[task.state])
-        what = f"{task.type} {task.target}"
-        table.add_row(task.task_id, what, task.agent or "-", state, _elapsed(task), escape(task.sentence[:240]))
-    return table
+def _cell_width(story: Story, name: str) -> int:
+    task = story.tasks.get(name)
+    return 2 if task is None else len(f"{task.task_id} {task.type}") + 2
+
+
+def _cell(task: TaskView | None, full: bool) -> Text:
+    if task is None:
+        return Text("")
+    name = f"{task.task_id} {task.type}" if full else task.task_id
+    return Text(f"{MARK[task.state]} {name}", style=STYLE[task.state], no_wrap=True)
+
+
+def _joint(left: int, right: int, row: int) -> str:
+    """Return one row of the lines between two generations: what is left flows together, then spreads to the right."""
+    most = max(left, right)
+    if row >= most:
+        return ""
+    if most == 1:
+        return " ──▶ "
+    down, up = row < most - 1, row > 0
+    bar = {(False, True): "┬", (True, True): "┼", (True, False): "┴"}[(up, down)]
+    if row >= left:
+        bar = "├" if down else "└"
+    elif row >= right:
+        bar = "┤" if down else "┘"
+    return f" {'─' if row < left else ' '}{bar}{'▶ ' if row < right else '  '}"
+
+
+def _task(task: TaskView, sentence_lines: int) -> list[RenderableType]:
+    """Return a task: one line of what, who, state and time, and its sentence under it."""
+    head = Table.grid(padding=(0, 1), expand=True)
+    head.add_column(ratio=1, no_wrap=True)
+    for width in (15, 12, 8):
+        head.add_column(width=width, no_wrap=True)
+    state = Text(f"{MARK[task.state]} {task.state}", style=STYLE[task.state])
+    head.add_row(
+        Text(f"{task.task_id} {task.type} {task.target}", overflow="ellipsis"), task.agent or "-", state, _elapsed(task)
+    )
+    if not task.sentence:
+        return [head]
+    room = (out.width - 10) * sentence_lines
+    said = task.sentence if len(task.sentence) <= room else task.sentence[: room - 1] + "…"
+    return [head, Padding(Text(said, style="dim"), (0, 0, 0, 3))]
 
 
 def _elapsed(task: TaskView) -> str:
@@ -156,14 +220,11 @@ def _elapsed(task: TaskView) -> str:
     return seconds(task.seconds)
 
 
-def _check_line(story: Story) -> Text:
+def _check(story: Story) -> Text:
     if story.closed is not None:
         good = story.closed.verdict in ("verified", "no_fault")
         return Text(f"{story.closed.verdict}: {story.closed.reason}", style="bold green" if good else "bold red")
-    if story.verified:
-        last = story.verified[-1]
-        return Text(f"check {last.n}: {'ok' if last.ok else 'not ok'}: {'; '.join(last.reasons)}")
-    return Text("")
+    return Text(check_line(story.verified[-1]) if story.verified else "")
 
 
 def _border(story: Story) -> str:

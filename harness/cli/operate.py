@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from broker.contracts.control import ApprovalDenied, ApprovalGranted, ApprovalRequested, Halt, Resume
 from broker.errors import Refusal
 from broker.gate import Gate
 from deploy.embedded.stack import Stack
+from harness.cli.agents import look
 from harness.cli.context import Json, home, run
-from harness.cli.output import age, emit_json, out, seconds
+from harness.cli.output import emit_json, grid, out, seconds
 from harness.control import ControlPlane, connect
 from harness.errors import NotFoundError
-
-AGENT_ROLES = ("log", "metric", "action")
 
 
 def halt(
@@ -36,15 +35,15 @@ def resume(
 
 
 def agents(json_: Json = False) -> None:
-    """List the agents: instance, kind, whether it is connected, what it uses."""
-    rows = [row for row in run(Stack(home()).status).programs if "-agent-" in row.name]
+    """List the agents: instance, kind, whether it is connected, what it works on now."""
+    rows = run(lambda: look(home()))
     if json_:
         emit_json(rows)
         return
-    table = Table("agent", "state", "pid", "up", "memory", show_edge=False)
+    table = grid("agent", "kind", "state", "connected", "up", "works on")
     for row in rows:
-        up = seconds(age(row.since))
-        table.add_row(row.name, row.state, str(row.pid or "-"), up, f"{row.rss_bytes / 2**20:.0f} MiB")
+        connected = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "?"}[row.connected]
+        table.add_row(row.agent, row.kind, row.state, connected, seconds(row.up_s), ", ".join(row.works_on) or "-")
     out.print(table)
 
 
@@ -56,8 +55,18 @@ def kill(
     name: Literal["KILL", "STOP"] = "STOP" if signal.upper() == "STOP" else "KILL"
     if signal.upper() not in ("KILL", "STOP"):
         raise typer.BadParameter("--signal is KILL or STOP")
-    run(lambda: Stack(home()).kill(instance, name))
+    stack = Stack(home())
+    _known(instance, [row.name for row in run(stack.status).programs])
+    run(lambda: stack.kill(instance, name))
     out.print(f"SIG{name} was sent to {instance}")
+
+
+def _known(instance: str, names: list[str]) -> None:
+    if instance in names and instance != "supervisord":
+        return
+    near = difflib.get_close_matches(instance, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "see: triage status"
+    raise NotFoundError(f"no program of the stack is called {instance[:60]!r}; {hint}")
 
 
 def approve(incident: str, task_id: str) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from rich import box
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# On a terminal lines wrap at words; a pipe gets every line whole.
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def emit_json(value: object) -> None:
@@ -53,7 +58,27 @@ def age(since: datetime | None) -> float | None:
 
 
 def seconds(value: float | None) -> str:
-    """Return a span for people: `850 ms`, `12.3 s`, or a dash."""
+    """Return a span for people: `850 ms`, `12.3 s`, `4 min 10 s`, `3 h 5 min`, or a dash."""
     if value is None:
         return "-"
-    return f"{value * 1_000:.0f} ms" if abs(value) < 1 else f"{value:.1f} s"
+    if abs(value) < 1:
+        return f"{value * 1_000:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(int(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[str, str], None]]:
+    """Show on a terminal that something goes on; gives a function that says what. A pipe gets nothing."""
+    if not err.is_terminal:
+        yield lambda _name, _what: None
+        return
+    with err.status(what) as status:
+        yield lambda name, step: status.update(f"{what}: {escape(name)}: {escape(step)}")
+
+
+def grid(*headings: str) -> Table:
+    """Return an empty table for people, no wider than it must be."""
+    return Table(*headings, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)

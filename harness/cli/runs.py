@@ -9,7 +9,8 @@ import typer
 
 from harness.cli.context import Json, home, run
 from harness.cli.live import LiveView
-from harness.cli.output import emit_json, out, seconds
+from harness.cli.output import emit_json, out
+from harness.cli.report import print_outcome
 from harness.control import connect
 from harness.errors import NotVerifiedError
 from harness.replay import replay as replay_recording
@@ -27,48 +28,25 @@ def run_scenario(
 ) -> None:
     """Run a scenario on the running stack and judge it."""
     drawn = draw(load(scenario), seed=seed, noise=noise)
+    if record is not None and record.is_dir():
+        raise typer.BadParameter(f"{record} is a folder; give a file's name", param_hint="--record")
     outcome = run(lambda: play(drawn, record, quiet=json_))
     if json_:
         emit_json(outcome)
     else:
         print_outcome(outcome, record)
+    run(lambda: remember(home(), outcome))
     if not outcome.ok:
         failed = "; ".join(f"{clause.name}: {clause.detail}" for clause in outcome.judgement.clauses if not clause.ok)
         raise NotVerifiedError(f"{outcome.scenario} is not recovered: {failed}")
 
 
 async def play(drawn: Draw, record: Path | None, *, quiet: bool) -> Outcome:
-    """Run a drawn scenario with the live view (unless quiet) and remember it in the audit store."""
+    """Run a drawn scenario with the live view (unless quiet)."""
+    view = LiveView(shown=not quiet)
     async with connect(home()) as control:
-        if quiet:
-            outcome = await Runner(home(), control).run(drawn, record=record)
-        else:
-            view = LiveView()
-            with view:
-                outcome = await Runner(home(), control, view.see).run(drawn, record=record)
-    await remember(home(), outcome)
-    return outcome
-
-
-def print_outcome(outcome: Outcome, record: Path | None) -> None:
-    """Print the one-screen report of a run."""
-    figures = outcome.score
-    out.print()
-    out.print(f"[bold]{outcome.scenario}[/bold] seed {outcome.seed} noise {outcome.noise:g}: ", end="")
-    out.print("[bold green]recovered[/bold green]" if outcome.ok else "[bold red]not recovered[/bold red]")
-    for clause in outcome.judgement.clauses:
-        out.print(f"  {'[green]ok[/green]' if clause.ok else '[red]no[/red]'}  {clause.name}: {clause.detail}")
-    located = {None: "nothing was broken", True: "cause found", False: "cause not found"}[outcome.located]
-    out.print(f"  {located}; {figures.actions} actions; verdict {outcome.verdict}: {outcome.reason}")
-    out.print(
-        f"  detect {seconds(figures.time_to_detect_s)}  plan {seconds(figures.time_to_plan_s)}  "
-        f"repair {seconds(figures.time_to_repair_s)}  verify {seconds(figures.time_to_verify_s)}  "
-        f"injected to verified {seconds(figures.time_to_recover_s)}  "
-        f"(control plane's own work {seconds(figures.control_plane_s)})"
-    )
-    out.print(f"  envelopes: {outcome.signed} signed, {outcome.refused} refused; incident {outcome.incident}")
-    if record is not None:
-        out.print(f"  recording: {record}; replay it with: triage replay {record}")
+        with view:
+            return await Runner(home(), control, view.see).run(drawn, record=record)
 
 
 def replay(

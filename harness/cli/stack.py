@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.markup import escape
 
 from deploy.embedded.stack import Stack
+from deploy.embedded.status import StackStatus
 from harness.cli.context import Json, home, port_base, run
-from harness.cli.output import age, emit_json, err, out, seconds
+from harness.cli.output import age, emit_json, grid, out, seconds, working
 from harness.doctor import examine
 from harness.errors import HarnessError
 
@@ -20,25 +21,27 @@ def up(
 ) -> None:
     """Start the whole embedded stack; returns when everything is healthy."""
     stack = Stack(home(), port_base())
-    if err.is_terminal and not json_:
-        with err.status("starting") as status:
-            run(lambda: stack.up(progress=lambda name, what: status.update(f"{name}: {what}"), schedulers=schedulers))
-    else:
-        run(lambda: stack.up(progress=lambda _name, _what: None, schedulers=schedulers))
+    with working("starting") as progress:
+        run(lambda: stack.up(progress=progress, schedulers=schedulers))
     found = run(stack.status)
     if json_:
         emit_json(found)
     else:
-        healthy = sum(program.healthy for program in found.programs)
-        memory = found.rss_bytes / 2**20
-        out.print(f"{healthy} of {len(found.programs)} programs are healthy under {home()}, {memory:.0f} MiB")
+        out.print(_summary(found))
+
+
+def _summary(found: StackStatus) -> str:
+    healthy = sum(program.healthy for program in found.programs)
+    memory = found.rss_bytes / 2**20
+    return f"{healthy} of {len(found.programs)} programs are healthy under {found.home}, {memory:.0f} MiB"
 
 
 def down(
     wipe: Annotated[bool, typer.Option("--wipe", help="Delete journal, databases, keys and logs too.")] = False,
 ) -> None:
     """Stop the whole stack; its data stay unless --wipe is given."""
-    run(lambda: Stack(home()).down(wipe=wipe))
+    with working("stopping"):
+        run(lambda: Stack(home()).down(wipe=wipe))
     out.print("stopped and wiped" if wipe else "stopped")
 
 
@@ -48,12 +51,16 @@ def status(json_: Json = False) -> None:
     if json_:
         emit_json(found)
         return
-    table = Table("program", "state", "healthy", "pid", "up", "memory", "detail", show_edge=False)
+    table = grid("program", "state", "health", "pid", "up", "memory")
     for row in found.programs:
-        healthy = "[green]yes[/green]" if row.healthy else "[red]no[/red]"
+        health = "[green]healthy[/green]" if row.healthy else "[red]sick[/red]"
         memory = f"{row.rss_bytes / 2**20:.0f} MiB"
-        table.add_row(row.name, row.state, healthy, str(row.pid or "-"), seconds(age(row.since)), memory, row.detail)
+        table.add_row(row.name, row.state.lower(), health, str(row.pid or "-"), seconds(age(row.since)), memory)
     out.print(table)
+    for row in found.programs:
+        if not row.healthy:
+            out.print(f"{row.name}: {row.detail}", style="red", markup=False)
+    out.print(_summary(found))
 
 
 def doctor(json_: Json = False) -> None:
@@ -62,8 +69,8 @@ def doctor(json_: Json = False) -> None:
     if json_:
         emit_json(findings)
     for item in () if json_ else findings:
-        mark = "[green]ok[/green]  " if item.ok else "[red]no[/red]  "
-        out.print(f"{mark} {item.name}: {item.detail}")
+        mark = "[green]ok[/green]" if item.ok else "[red]no[/red]" if item.required else "[yellow]--[/yellow]"
+        out.print(f"{mark}  {item.name}: {escape(item.detail)}")
     wrong = [item for item in findings if not item.ok and item.required]
     if wrong:
         raise HarnessError(f"{len(wrong)} of {len(findings)} checks failed: {', '.join(item.name for item in wrong)}")

@@ -4,6 +4,7 @@
 ShopError
 ├── SettingsError      an environment variable is missing or wrong; the process ends with code 2
 ├── RequestRefused     the caller's fault (4xx); logged as WARN
+├── OverloadedError    more requests in flight than the service works on at once (503); logged as ERROR
 └── DependencyFailed   a dependency did not do its part (5xx); carries the real exception, logged as ERROR
 ```
 
@@ -31,6 +32,10 @@ class RequestRefused(ShopError):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
+
+
+class OverloadedError(ShopError):
+    """The service sheds a request rather than queue it behind others that nobody waits for any more."""
 
 
 class DependencyFailed(ShopError):

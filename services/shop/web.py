@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.shop import metrics as shop_metrics
-from services.shop.errors import DependencyFailed, Failure, RequestRefused, SettingsError, explain
+from services.shop.errors import DependencyFailed, Failure, OverloadedError, RequestRefused, SettingsError, explain
 from services.shop.health import Check, Health
 from services.shop.logs import Log, configure
 from services.shop.metrics import Metrics
@@ -33,6 +33,9 @@ from services.shop.window import Sample, Window
 
 MAX_BODY = 16_384
 """Longest request body, bytes."""
+MAX_IN_FLIGHT = 64
+"""Requests worked on at once: at 20 a second, with callers that wait 1.5 s, more are only there because the service is
+too slow, and serving them late would make it slower still."""
 GRACE_S = 1
 """Seconds that running requests have to end after SIGTERM."""
 
@@ -49,6 +52,7 @@ class Service:
         self.log = Log(own.service)
         self.metrics = Metrics()
         self.window = Window()
+        self._in_flight = 0
         self.health = Health(
             own.service, checks, optional, self.window, ScopeUsage(own.scope, own.port), self.log, self.metrics
         )
@@ -96,12 +100,23 @@ class Service:
         return Route(path, endpoint, methods=[method])
 
     async def _answer(self, request: Request, handler: Handler, status: int) -> Response:
+        self._in_flight += 1
+        try:
+            return await self._answer_now(request, handler, status)
+        finally:
+            self._in_flight -= 1
+
+    async def _answer_now(self, request: Request, handler: Handler, status: int) -> Response:
         about: dict[str, Any] = {"method": request.method, "path": request.url.path[:200]}
         try:
+            if self._in_flight > MAX_IN_FLIGHT:
+                raise OverloadedError(f"more than {MAX_IN_FLIGHT} requests are in flight")
             return JSONResponse(await handler(request), status)
         except RequestRefused as refused:
             self.log.warn(str(refused), status=refused.status, **about)
             return JSONResponse({"error": {"code": "refused", "msg": str(refused)}}, refused.status)
+        except OverloadedError as overload:
+            return _failure(503, self.failed(self.own.service, overload, status=503, **about), self.own.service)
         except DependencyFailed as failed:
             if failed.upstream is not None:
                 about["upstream"] = failed.upstream

@@ -1,4 +1,4 @@
-"""One embedded stack for the whole ring; every test finds it healthy and leaves it so."""
+"""One embedded stack for a module of tests; every test finds it healthy and leaves it so."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ def await_healthy(home: Path) -> None:
         time.sleep(0.2)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_home() -> Iterator[Path]:
+    """One stack for a module's tests; never two at once, they would starve each other."""
     with running_stack() as home:
         yield home
 

@@ -7,17 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.scenario import Draw, KillStep, draw, load
-from tests.faults.conftest import running_stack
-from tests.support.runs import assert_audit_holds, assert_nothing_happened_twice, assert_recovered, run
+from harness.scenario import KillStep
+from tests.support.runs import assert_audit_holds, assert_nothing_happened_twice, assert_recovered, drift_with, run
 
 pytestmark = pytest.mark.stack
-
-
-def drift_with(*kills: KillStep, seed: int = 42) -> Draw:
-    """Return the drift scenario with processes killed at their cues."""
-    scenario = load("db_conn_drift").model_copy(update={"kills": kills})
-    return draw(scenario, seed=seed)
 
 
 @pytest.mark.parametrize(
@@ -45,13 +38,3 @@ def test_a_killed_agents_task_is_done_by_another(home: Path, kind: str) -> None:
     assert_recovered(run(home, drift_with(step)))
     assert_nothing_happened_twice(home)
     assert_audit_holds(home)
-
-
-def test_two_schedulers_change_nothing_but_resilience() -> None:
-    """Two schedulers decide side by side; one is killed in mid-scenario and nobody notices."""
-    with running_stack(schedulers=2) as home:
-        assert_recovered(run(home, drift_with()))
-        step = KillStep(when="plan.accepted", victim="scheduler")
-        assert_recovered(run(home, drift_with(step, seed=43)))
-        assert_nothing_happened_twice(home)
-        assert_audit_holds(home)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.control import connect
 from harness.run import Outcome, Runner
-from harness.scenario import Draw
+from harness.scenario import Draw, KillStep, draw, load
 from harness.store import verify_audit
 from injector.embedded import open_witness
 
@@ -21,6 +21,12 @@ def run(home: Path, drawn: Draw, record: Path | None = None) -> Outcome:
             return await Runner(home, control).run(drawn, record=record)
 
     return asyncio.run(body())
+
+
+def drift_with(*kills: KillStep, seed: int = 42) -> Draw:
+    """Return the drift scenario with processes killed at their cues."""
+    scenario = load("db_conn_drift").model_copy(update={"kills": kills})
+    return draw(scenario, seed=seed)
 
 
 def assert_recovered(outcome: Outcome) -> None:
