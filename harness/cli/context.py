@@ -16,7 +16,6 @@ from deploy.embedded.errors import AlreadyUpError, HomeError, MissingServerError
 from harness.errors import HarnessError
 from injector.errors import BadArgumentError, BadTargetError, InjectorError, NotOpenError, UnknownFaultError
 from services.inventory.ports import DEFAULT_BASE
-from services.platform.port import PlatformDownError, PlatformError
 
 ResultT = TypeVar("ResultT")
 DEFAULT_HOME = Path("~/.local/state/agentic-triage")
@@ -44,8 +43,6 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (AuditError, 1),
     (OSError, 1),
     (StackError, 1),
-    (PlatformDownError, 7),
-    (PlatformError, 1),
 )
 """First match wins. An OSError is what the disk said of a file that the user named, or of the home."""
 

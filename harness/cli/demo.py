@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import typer
 
 from harness.cli.context import home, port_base, run
 from harness.cli.live import LiveView
-from harness.cli.output import err, out
+from harness.cli.output import out, working
 from harness.cli.report import print_outcome, print_rows
 from harness.control import Seen
 from harness.demo import Demo, play
@@ -32,25 +34,18 @@ def demo() -> None:
 async def _play() -> Demo:
     out.print("[bold]Agentic Triage[/bold]: a shop of real services; its orders service is about to lose its database")
     view = LiveView()
-    shown = False
+    with ExitStack() as starting, ExitStack() as showing:
+        progress = starting.enter_context(working("starting"))
 
-    def watch(item: Seen) -> None:
-        nonlocal shown
-        if not shown:
-            view.__enter__()
-            shown = True
-        view.see(item)
+        def watch(item: Seen) -> None:
+            if view.story is None:  # the first message of the run: the stack is up
+                starting.close()
+            view.see(item)
+            if view.story is not None and not entered:
+                entered.append(showing.enter_context(view))
 
-    def progress(name: str, what: str) -> None:
-        if not err.is_terminal:
-            return
-        err.print(f"  {name}: {what}", style="dim", markup=False)
-
-    try:
+        entered: list[LiveView] = []
         return await play(home(), port_base(), progress, watch)
-    finally:
-        if shown:
-            view.__exit__(None, None, None)
 
 
 def register(app: typer.Typer) -> None:

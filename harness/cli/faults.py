@@ -9,7 +9,8 @@ import typer
 from broker.contracts.base import Scalar
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, out
-from harness.site import open_site
+from harness.errors import StackDownError
+from harness.site import is_up, open_site
 from injector.embedded import open_injector
 from injector.errors import BadArgumentError
 from injector.fault import Spec
@@ -87,6 +88,8 @@ def _arguments(pairs: list[str]) -> dict[str, Scalar]:
 
 def _injector() -> Injector:
     open_site(home())
+    if not is_up(home()):
+        raise StackDownError(f"the stack under {home()} ended without `triage down`; start it again with: triage up")
     return open_injector(home())
 
 

@@ -85,7 +85,7 @@ class LiveView:
             return Text("nothing is reported yet", style="dim")
         # While it moves it must fit the screen; the last frame stands in full.
         short = self._live is not None and self._live.is_started and self._story.closed is None
-        return render(self._story, sentence_lines=1 if short and out.height < 34 else 3)
+        return render(self._story, width=out.width, sentence_lines=1 if short and out.height < 34 else 3)
 
     def _show(self) -> None:
         if self._story is None or not self._shown:
@@ -134,8 +134,8 @@ def check_line(check: Verified) -> str:
     return f"check {check.n}: not ok: {'; '.join(check.reasons)}"
 
 
-def render(story: Story, *, sentence_lines: int = 2) -> RenderableType:
-    """Return the whole view; a task's sentence takes at most that many lines."""
+def render(story: Story, *, width: int, sentence_lines: int = 2) -> RenderableType:
+    """Return the whole view for so many columns; a task's sentence takes about that many lines at most."""
     parts: list[RenderableType] = [Text(f"“{story.text.strip()[:300]}”", style="italic")]
     if story.deviations:
         seen = story.deviations[-1]
@@ -143,18 +143,19 @@ def render(story: Story, *, sentence_lines: int = 2) -> RenderableType:
     parts.append(Text(f"plan: {story.planning or 'waiting for the planner'}", style="cyan"))
     if story.plan is not None:
         parts.append(Text(f"hypothesis: {hypothesis(story.plan.hypothesis)}", style="bold"))
-        parts += [Text(""), graph(story), Text("")]
+        parts += [Text(""), graph(story, width - 4), Text("")]
         for task in story.tasks.values():
-            parts += _task(task, sentence_lines)
+            parts += _task(task, (width - 10) * sentence_lines)
     parts += [Text(f"! {note}", style="yellow") for note in story.notes]
     parts += [_check(story)]
     return Panel(Group(*parts), title=f"incident {story.incident}", border_style=_border(story))
 
 
-def graph(story: Story) -> RenderableType:
-    """Return the plan's DAG: a column per generation, arrows where one waits for the one before, marks for states."""
+def graph(story: Story, width: int) -> RenderableType:
+    """Return the plan's DAG: a column per generation, arrows where one waits for the one before, marks for states.
+    Where it would be wider than `width` columns, tasks are named by their ids alone."""
     longest = sum(max(_cell_width(story, name) for name in names) for names in story.order)
-    full = longest + 5 * (len(story.order) - 1) <= out.width - 4
+    full = longest + 5 * (len(story.order) - 1) <= width
     grid = Table.grid(padding=(0, 0))
     cells: list[list[Text]] = []
     for row in range(max((len(names) for names in story.order), default=0)):
@@ -197,7 +198,7 @@ def _joint(left: int, right: int, row: int) -> str:
     return f" {'─' if row < left else ' '}{bar}{'▶ ' if row < right else '  '}"
 
 
-def _task(task: TaskView, sentence_lines: int) -> list[RenderableType]:
+def _task(task: TaskView, room: int) -> list[RenderableType]:
     """Return a task: one line of what, who, state and time, and its sentence under it."""
     head = Table.grid(padding=(0, 1), expand=True)
     head.add_column(ratio=1, no_wrap=True)
@@ -209,7 +210,6 @@ def _task(task: TaskView, sentence_lines: int) -> list[RenderableType]:
     )
     if not task.sentence:
         return [head]
-    room = (out.width - 10) * sentence_lines
     said = task.sentence if len(task.sentence) <= room else task.sentence[: room - 1] + "…"
     return [head, Padding(Text(said, style="dim"), (0, 0, 0, 3))]
 

@@ -34,6 +34,8 @@ Row = tuple[str, str, str]
 
 def hypothesis(guess: Hypothesis) -> str:
     """Return a hypothesis in words: where, what, how sure."""
+    if guess.fault_class == "none":
+        return f"{FAULT_WORDS['none']} ({guess.confidence:.0%} sure)"
     return f"{guess.target}: {FAULT_WORDS[guess.fault_class]} ({guess.fault_class}, {guess.confidence:.0%} sure)"
 
 
@@ -42,7 +44,7 @@ def print_outcome(outcome: Outcome, record: Path | None) -> None:
     word, style = ("recovered", "bold green") if outcome.ok else ("not recovered", "bold red")
     out.print()
     print_rows((("scenario", f"{outcome.scenario}, seed {outcome.seed}, noise {outcome.noise:g}: {word}", style),))
-    truth = {None: "nothing was broken", True: "as injected", False: "NOT what was injected"}[outcome.located]
+    truth = {None: "nothing was injected", True: "as injected", False: "NOT what was injected"}[outcome.located]
     guess = "no plan was accepted" if outcome.hypothesis is None else hypothesis(outcome.hypothesis)
     print_rows(
         (
@@ -59,7 +61,7 @@ def print_outcome(outcome: Outcome, record: Path | None) -> None:
     print_rows((("envelopes", f"{outcome.signed} signed, {outcome.refused} refused", ""),))
     print_rows((("incident", f"{outcome.incident}; its messages: triage tail --incident {outcome.incident}", ""),))
     if record is not None:
-        print_rows((("recording", f"{record}; decide it again: triage replay {record}", ""),))
+        print_rows((("recording", f"{record} (triage replay decides it again)", ""),))
 
 
 def print_closed(story: Story, closed: IncidentClosed, figures: Score) -> None:
@@ -100,8 +102,10 @@ def _times(figures: Score) -> tuple[Row, ...]:
         ("verify", figures.time_to_verify_s),
     )
     rows = [("times", ", ".join(f"to {name} {seconds(value)}" for name, value in steps if value is not None), "")]
-    if figures.time_to_recover_s is not None:
-        rows.append(("in all", f"injected to verified {seconds(figures.time_to_recover_s)}", ""))
-    if figures.control_plane_s is not None:
-        rows.append(("", f"the control plane's own work {seconds(figures.control_plane_s)}", ""))
+    whole = (
+        ("injected to verified", figures.time_to_recover_s),
+        ("the control plane's own work", figures.control_plane_s),
+    )
+    if any(value is not None for _, value in whole):
+        rows.append(("in all", ", ".join(f"{name} {seconds(value)}" for name, value in whole if value is not None), ""))
     return tuple(rows)
