@@ -6,7 +6,8 @@ InjectorError
 ├── BadTargetError        the fault does not apply to this target; names those it applies to
 ├── BadArgumentError      an argument is unknown or out of bounds
 ├── NotOpenError          there is no open fault of this id
-└── NoEvidenceError       injected, but the world does not show it (or healed, and it still does)
+├── NoEvidenceError       injected, but the world does not show it (or healed, and it still does)
+└── WorldError            the platform could not carry it out; what was begun stays in the journal of faults
 ```
 """
 
@@ -35,3 +36,7 @@ class NotOpenError(InjectorError):
 
 class NoEvidenceError(InjectorError):
     """The world does not show what it should."""
+
+
+class WorldError(InjectorError):
+    """The platform could not carry out an injection or a healing."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from injector.errors import NoEvidenceError
+from injector.errors import NoEvidenceError, WorldError
 from injector.fault import Evidence, Spec, World
 from injector.journal import FaultJournal, OpenFault
 from injector.registry import check
+from services.platform.port import PlatformError
 
 EVIDENCE_TIMEOUT_S = 8.0
 POLL_S = 0.1
@@ -18,6 +20,19 @@ POLL_S = 0.1
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
+
+
+@contextmanager
+def _named(spec: Spec) -> Iterator[None]:
+    """Say on which fault the platform failed.
+
+    Raises:
+        WorldError: it did.
+    """
+    try:
+        yield
+    except PlatformError as error:
+        raise WorldError(f"{spec.fault} on {spec.target}: {error}") from error
 
 
 class Injector:
@@ -34,10 +49,12 @@ class Injector:
         Raises:
             UnknownFaultError, BadTargetError, BadArgumentError: nothing was touched.
             NoEvidenceError: carried out, but the world does not show it; it stays in the journal, so that it is healed.
+            WorldError: the platform could not carry it out; likewise.
         """
         fault = check(spec)
         record = self._journal.begin(spec, self._now())
-        await fault.inject(self._world, spec)
+        with _named(spec):
+            await fault.inject(self._world, spec)
         await self._await_evidence(spec, present=True)
         return self._journal.opened(record)
 
@@ -45,10 +62,11 @@ class Injector:
         """Mend one open fault. On return the world does not show it any more.
 
         Raises:
-            NotOpenError: no such fault. NoEvidenceError: the world still shows it; it stays open.
+            NotOpenError: no such fault. NoEvidenceError, WorldError: it could not be mended; it stays open.
         """
         record = self._journal.get(fault_id)
-        await check(record.spec).heal(self._world, record.spec)
+        with _named(record.spec):
+            await check(record.spec).heal(self._world, record.spec)
         await self._await_evidence(record.spec, present=False)
         self._journal.close(record)
         return record

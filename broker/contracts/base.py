@@ -9,6 +9,7 @@ infinity. Machines are compared by these bytes (docs/adr/0002), so they never de
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -26,7 +27,7 @@ MAX_OUT = 2_000
 
 
 def _no_control_characters(text: str) -> str:
-    bad = next((c for c in text if (ord(c) < 32 and c not in "\n\t") or ord(c) == 127), None)
+    bad = next((c for c in text if unicodedata.category(c) == "Cc" and c not in "\n\t"), None)
     if bad is not None:
         raise ValueError(f"contains the control character U+{ord(bad):04X}")
     return text

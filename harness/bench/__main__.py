@@ -8,14 +8,18 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from broker.errors import BrokerError
+from deploy.embedded.errors import StackError
 from deploy.embedded.stack import Stack
 from harness.bench import reassign, recovery, startup
 from harness.bench.figures import Figure, table
 from harness.cli.context import port_base
 from harness.cli.output import err, out
+from harness.errors import HarnessError
 
 
 async def main() -> int:
@@ -25,9 +29,12 @@ async def main() -> int:
     stack = Stack(home, port_base())
     figures: list[Figure] = []
     try:
-        figures += await startup.measure(stack, home, _say)
-        figures += await recovery.measure(home, home / "recordings", _say)
-        figures += await reassign.measure(home, _say)
+        for section in (
+            lambda: startup.measure(stack, home, _say),
+            lambda: recovery.measure(home, home / "recordings", _say),
+            lambda: reassign.measure(home, _say),
+        ):
+            figures += await _measured(section)
     finally:
         if await stack.alive():
             await stack.down()
@@ -38,6 +45,14 @@ async def main() -> int:
     )
     out.print(table(figures), markup=False)
     return 0 if all(figure.reached for figure in figures) else 1
+
+
+async def _measured(section: Callable[[], Awaitable[list[Figure]]]) -> list[Figure]:
+    """A section that fails is a figure that is not reached; the others are still measured."""
+    try:
+        return await section()
+    except (HarnessError, StackError, BrokerError) as error:
+        return [Figure("(could not be measured)", "-", str(error), False)]
 
 
 def _say(line: str) -> None:

@@ -1,8 +1,8 @@
 """How fast a task finds another agent when the one that holds it is killed, or hangs.
 
-The kill switch holds claimed tasks in the agents' hands, so that every kill hits a task in the middle. The orders are
-signed with the scheduler's key from the master file: real tasks on the real queue, of an incident that does not exist,
-so that no plan is disturbed.
+The task is a log search whose pattern explodes, so that the agent works at it until its own time limit and every kill
+hits it in the middle. The orders are signed with the scheduler's key: real tasks on the real queue, of an incident that
+does not exist, so that no plan is disturbed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 from broker import jetstream, keyring
-from broker.contracts.control import Halt, Resume
 from broker.contracts.monitor import AgentUp
 from broker.contracts.task import Claim, Result, Task
 from broker.envelope import Signer
@@ -34,6 +33,7 @@ HANGS = 3
 KILL_BOUND_S = 0.250
 HANG_BOUND_S = 5.5
 STEP_TIMEOUT_S = 20.0
+EXPLODING = r"^(.|..|...)+(?<=~)$"
 
 
 async def measure(home: Path, say: Callable[[str], None]) -> list[Figure]:
@@ -71,7 +71,6 @@ class Rounds:
 
     async def one(self, signal: Literal["KILL", "STOP"]) -> float:
         """Return seconds from the signal to the next claim by another agent; afterwards all agents are back."""
-        await self._control.say(Halt(reason="benchmark: hold the task"))
         try:
             start = await self._control.broker.last_sequence() + 1
             task = self._task()
@@ -82,9 +81,7 @@ class Rounds:
                 await self._stack.kill(first.instance, signal)
                 second = await self._claim(start, task, other_than=first.instance)
         except TimeoutError as error:
-            raise TimedOutError(f"a held task was not reassigned within {STEP_TIMEOUT_S:g} s after {signal}") from error
-        finally:
-            await self._control.say(Resume(reason="benchmark: go on"))
+            raise TimedOutError(f"the task was not reassigned within {STEP_TIMEOUT_S:g} s after SIG{signal}") from error
         if signal == "STOP":
             await self._stack.kill(first.instance)
         await self._settle(start, task, first.instance)
@@ -119,10 +116,10 @@ class Rounds:
             incident=name,
             task_id="v1-t1",
             attempt=1,
-            kind="action",
-            type="check_config",
+            kind="log",
+            type="check_logs",
             target="orders",
-            args={},
+            args={"pattern": EXPLODING, "lookback": "60m", "level": "DEBUG"},
             plan_version=1,
             risk="read",
             timeout_s=30.0,

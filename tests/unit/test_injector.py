@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 
 from injector import injector as module
-from injector.errors import BadArgumentError, BadTargetError, NoEvidenceError, NotOpenError, UnknownFaultError
+from injector.errors import (
+    BadArgumentError,
+    BadTargetError,
+    NoEvidenceError,
+    NotOpenError,
+    UnknownFaultError,
+    WorldError,
+)
 from injector.fault import Spec, World
 from injector.injector import Injector
 from injector.journal import FaultJournal
 from injector.registry import FAULTS, check, find
+from services.platform.port import VerbFailedError
 from tests.support.world import FakeFaults, shop_inventory
 
 WITHOUT_SERVER = [name for name in FAULTS if name != "cache_poison"]
@@ -96,3 +104,16 @@ def test_two_faults_of_one_kind_have_their_own_ids(tmp_path: Path) -> None:
         "network_partition-orders-shop-db-1",
         "network_partition-orders-shop-db-2",
     ]
+
+
+class BrokenWorld(FakeFaults):
+    async def stop(self, name: str) -> None:
+        raise VerbFailedError(f"{name} did not stop within 5 s")
+
+
+@pytest.mark.asyncio
+async def test_a_platform_that_fails_is_one_sentence_and_the_fault_stays_to_be_healed(tmp_path: Path) -> None:
+    subject = injector(tmp_path, BrokenWorld())
+    with pytest.raises(WorldError, match="service_stopped on orders: orders did not stop within 5 s"):
+        await subject.inject(Spec("service_stopped", "orders"))
+    assert [fault.state for fault in subject.open()] == ["injecting"]
