@@ -65,7 +65,7 @@ class BringUp:
                 watch = group.create_task(self._watch())
                 await group.create_task(self._everything())
                 watch.cancel()
-        except* Exception as failed:
+        except ExceptionGroup as failed:  # not `except*`: before Python 3.11.4 that wraps what is raised in it
             raise _first(failed) from None
 
     async def _everything(self) -> None:

@@ -276,7 +276,11 @@ async def test_a_queue_that_lost_its_disk_is_set_up_again(shop: Shop) -> None:
     (shop.home / "shop-mq").rename(shop.home / "lost")
     shop.start_queue()
     await shop.healthy()
-    _, order = await checkout(shop)
+
+    async def ordered() -> Any:
+        return (await checkout(shop))[1]
+
+    order = await eventually(ordered, lambda found: "id" in found)
 
     async def status() -> Any:
         return (await shop.http.get(f"{shop.url('orders')}/orders/{order['id']}")).json()["status"]
