@@ -149,9 +149,10 @@ class Queue:
             if client.last_error is not None:
                 self._error = client.last_error
         finally:
-            if consuming is not None:
+            # The client may turn a cancellation into a time-out of its own (Python 3.11.2 does so often): ask again.
+            while consuming is not None and not consuming.done():
                 consuming.cancel()
-                await asyncio.wait({consuming})
+                await asyncio.wait({consuming}, timeout=RETRY_S)
 
 
 async def _consume(client: Client, consumer: Consumer, complain: Complaint | None) -> None:
