@@ -19,6 +19,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 
 from services.shop.errors import DependencyFailed
+from services.shop.tasks import end
 
 STREAM = "SHOP"
 SUBJECTS = "shop.orders.>"
@@ -35,7 +36,6 @@ CHECK_TIMEOUT_S = 0.9
 FETCH_TIMEOUT_S = 1.0
 ACK_WAIT_S = 5.0
 RETRY_S = 1.0
-CANCEL_AGAIN_S = 0.3
 MAX_MESSAGES = 100_000
 
 Consumer = Callable[[bytes], Awaitable[bool]]
@@ -66,7 +66,7 @@ class Queue:
         try:
             yield
         finally:
-            await _end(keeping)
+            await end(keeping)
 
     async def publish(self, subject: str, payload: bytes, message_id: str) -> None:
         """Store one message; with the same id it is stored once.
@@ -149,7 +149,7 @@ class Queue:
                 self._error = client.last_error
         finally:
             if consuming is not None:
-                await _end(consuming)
+                await end(consuming)
 
 
 async def _consume(client: Client, consumer: Consumer, complain: Complaint | None) -> None:
@@ -194,14 +194,6 @@ async def _settle(message: Msg, done: bool) -> None:
         await message.ack()
     else:
         await message.nak(delay=RETRY_S)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it has ended: the client may turn a cancellation that meets it while it waits into a time-out
-    of its own, and what is told of a time-out tries again (seen with Python 3.11.2)."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
 
 async def _close(client: Client) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import uvicorn
@@ -28,6 +29,7 @@ from services.shop.health import Check, Health
 from services.shop.logs import Log, configure
 from services.shop.metrics import Metrics
 from services.shop.settings import Environment, Own
+from services.shop.tasks import end
 from services.shop.usage import ScopeUsage
 from services.shop.window import Sample, Window
 
@@ -144,9 +146,7 @@ class Service:
                 try:
                     yield
                 finally:
-                    watching.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await watching
+                    await end(watching)
                     self.log.info("stopping")
 
         return Starlette(routes=[*routes, Route("/healthz", healthz), Route("/metrics", metrics)], lifespan=lifespan)
@@ -187,6 +187,24 @@ def settings_or_exit(read: Callable[[Environment], SettingsT]) -> SettingsT:
         raise SystemExit(2) from error
 
 
+def _listener(own: Own) -> socket.socket:
+    """Return the bound socket. Taken before anything else is started: a service without its port has nothing to stop.
+
+    Raises:
+        SystemExit: 1, the port is taken; said in one log line.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((own.host, own.port))
+    except OSError as error:
+        listener.close()
+        failure = explain(error)
+        Log(own.service).error(f"{failure.text}: port {own.port}", error_code=failure.code)
+        raise SystemExit(1) from error
+    return listener
+
+
 def serve(read: Callable[[Environment], SettingsT], build: Callable[[SettingsT], tuple[Own, Starlette]]) -> None:
     """Run one service until SIGTERM or SIGINT; never returns.
 
@@ -206,13 +224,14 @@ def serve(read: Callable[[Environment], SettingsT], build: Callable[[SettingsT],
         log_config=None,
         timeout_graceful_shutdown=GRACE_S,
     )
+    listener = _listener(own)
     server = uvicorn.Server(config)
     # uvicorn raises the signal again once it has stopped: a handler of ours makes that a clean end.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     code = 0
     try:
-        asyncio.new_event_loop().run_until_complete(server.serve())
+        asyncio.new_event_loop().run_until_complete(server.serve(sockets=[listener]))
     except SystemExit:
         code = 1
     sys.stdout.flush()

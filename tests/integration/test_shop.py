@@ -372,7 +372,7 @@ async def test_a_port_that_is_taken_ends_the_service_with_a_sentence(shop: Shop)
 
         await eventually(ended, bool)
         assert await started.end() == 1
-    assert any("address already in use" in line.msg for line in shop.lines("fulfilment"))
+    assert any("address already in use" in line.msg.lower() for line in shop.lines("fulfilment"))
 
 
 async def test_all_services_together_stay_small_and_stop_cleanly(shop: Shop) -> None:
