@@ -106,7 +106,7 @@ def _idle_hands(outcomes: Sequence[Outcome]) -> Figure:
 
 
 def _replays(reports: Sequence[Report], different: Sequence[str]) -> Figure:
-    """One recording is replayed in some 15 ms, in which a single garbage collection shows: the rate is that of all."""
+    """The rate is of all replays together: one takes some 15 ms, too short to be a figure; the slowest is shown."""
     seconds = sum(report.seconds for report in reports)
     rate = sum(report.events for report in reports) / seconds if seconds else 0.0
     slowest = min((report.events_per_second for report in reports), default=0.0)
