@@ -35,6 +35,7 @@ from broker.errors import AlreadyExistsError, BrokerDownError, BrokerError, Publ
 from broker.gate import Gate, Trusted
 from broker.port import Broker, CaughtUp, Stored
 from broker.runtime.metrics import Health
+from broker.tasks import end
 
 BATCH_ROWS = 500
 BATCH_S = 0.2
@@ -183,8 +184,7 @@ class Auditor:
                     if isinstance(item, BrokerError):
                         raise item
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            await end(reader)
 
     async def _read(self, queue: asyncio.Queue[Item]) -> None:
         try:

@@ -21,6 +21,7 @@ from broker.contracts.plan import Hypothesis, PlanAccepted, PlanProposed
 from broker.contracts.task import Claim, Result, Task
 from broker.gate import Trusted
 from broker.port import CaughtUp
+from broker.tasks import end
 from deploy.embedded.stack import Stack
 from harness.control import ControlPlane, Refused, Seen
 from harness.errors import StackDownError, TimedOutError
@@ -187,9 +188,7 @@ class Runner:
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end(task)
 
     async def _inject(self, draw: Draw) -> tuple[Baseline, float | None]:
         injected_at: float | None = None

@@ -29,6 +29,7 @@ from broker.errors import BrokerError, DuplicateError, Refusal
 from broker.gate import Gate
 from broker.port import Broker, CaughtUp, Connection, Stored
 from broker.subjects import AGENTS
+from broker.tasks import until_any_ends
 from monitor_svc.claims import Held, OpenClaims, wanted
 
 T = TypeVar("T")
@@ -83,16 +84,14 @@ class Reassigner:
         while True:
             try:
                 await self._follow()
-            except* BrokerError as errors:
-                self._log.warning("reassign_interrupted", error=str(errors.exceptions[0]))
+            except BrokerError as error:
+                self._log.warning("reassign_interrupted", error=str(error))
             await self._sleep(RETRY_S)
 
     async def _follow(self) -> None:
         self.claims, self._up, self._seen = OpenClaims(), {}, 0
         start = max(1, await self._broker.last_sequence() - LOOK_BACK)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_connections())
-            group.create_task(self._follow_journal(start))
+        await until_any_ends(self._follow_connections(), self._follow_journal(start))
 
     # the journal
 

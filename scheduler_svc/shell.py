@@ -7,14 +7,13 @@ advisory first. An order is given up by its timer, which every scheduler decides
 
 from __future__ import annotations
 
-import asyncio
-
 from prometheus_client import CollectorRegistry, Counter
 from structlog.typing import FilteringBoundLogger
 
 from broker.port import Broker
 from broker.runtime.process import Context
 from broker.subjects import AGENT_KINDS
+from broker.tasks import until_any_ends
 
 
 async def watch_deliveries(context: Context) -> None:
@@ -34,13 +33,7 @@ async def watch(broker: Broker, registry: CollectorRegistry, log: FilteringBound
         ["kind"],
         registry=registry,
     )
-    tasks = [asyncio.create_task(_watch(broker, kind, counter, log)) for kind in AGENT_KINDS]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await until_any_ends(*(_watch(broker, kind, counter, log) for kind in AGENT_KINDS))
 
 
 async def _watch(broker: Broker, kind: str, counter: Counter, log: FilteringBoundLogger) -> None:

@@ -17,6 +17,7 @@ from broker.contracts.telemetry import Telemetry
 from broker.errors import Refusal
 from broker.gate import Gate
 from broker.port import Broker, CaughtUp
+from broker.tasks import end
 
 PATTERN = "triage.telemetry.>"
 LOOK_BEHIND = 12_000
@@ -73,6 +74,4 @@ class TelemetryWindow:
     async def close(self) -> None:
         """Stop following."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)

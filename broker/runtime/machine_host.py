@@ -43,6 +43,7 @@ from broker.port import Broker, CaughtUp, Stored
 from broker.runtime.decider import Decided, Decider
 from broker.runtime.metrics import Health, Metrics
 from broker.runtime.snapshot import Snapshot, key_of, pack, restore
+from broker.tasks import end
 
 SNAPSHOT_EVENTS: Final = 500
 SNAPSHOT_US: Final = 30_000_000
@@ -134,8 +135,7 @@ class MachineHost(Generic[StateT]):
             self._report_divergence(error)
             raise
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            await end(reader)
 
     async def save(self) -> None:
         """Keep a snapshot now. Failing is no fault: the journal has everything."""

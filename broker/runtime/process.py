@@ -35,6 +35,7 @@ from broker.runtime.metrics import Health, Metrics, MetricsServer
 from broker.runtime.settings import Settings, load_settings
 from broker.runtime.worker_host import Handler, WorkerHost
 from broker.subjects import AGENTS, READERS, Role
+from broker.tasks import until_any_ends
 
 CONNECT_S: Final = 30.0
 """How long a starting role waits for the broker: at `triage up` all start at once."""
@@ -130,7 +131,7 @@ def machine_main(
             log=context.log,
         )
         try:
-            await _until_any_ends(host.run(), *([background(context)] if background is not None else []))
+            await until_any_ends(host.run(), *([background(context)] if background is not None else []))
         except asyncio.CancelledError:
             if host.caught_up.is_set():
                 await host.save()
@@ -246,7 +247,7 @@ async def _body_in_context(
                 tasks += [_follow_control(context), _watch_broker(context)]
             else:
                 context.switch.know()
-            await _until_any_ends(*tasks)
+            await until_any_ends(*tasks)
     except (BrokerError, OSError):
         raise
     except Exception:
@@ -351,23 +352,6 @@ async def _follow_control(context: Context) -> None:
         log=context.log,
     )
     await follower.run()
-
-
-async def _until_any_ends(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run all until any returns or raises; the rest is cancelled and waited for, and what was raised is raised."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        await _cancel(tasks)
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def load_inventory(settings: Settings) -> Inventory:

@@ -42,6 +42,7 @@ from broker.port import Broker, Delivery, Fence, Stored
 from broker.runtime.control import KillSwitch
 from broker.runtime.metrics import Metrics
 from broker.subjects import result_of, timer_subject
+from broker.tasks import end
 
 PULL_S: Final = 5.0
 IN_PROGRESS_S: Final = 1.0
@@ -163,9 +164,7 @@ class WorkerHost:
             await self._sleep(RETRY_S)
             return None
         finally:
-            if not pulling.done():
-                pulling.cancel()
-                await asyncio.gather(pulling, return_exceptions=True)
+            await end(pulling)
 
     async def _carry(self, delivery: Delivery) -> None:
         """See one delivery to its end; whatever goes wrong, the order is answered, refused or another's."""
@@ -188,8 +187,7 @@ class WorkerHost:
             with suppress(BrokerError):
                 await delivery.nak(2.0**delivery.deliveries)
         finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
+            await end(beating)
             self._metrics.work.labels(outcome).inc()
 
     async def _keep(self, delivery: Delivery) -> None:
@@ -257,9 +255,7 @@ class WorkerHost:
                 raise TimeoutError(f"not done within {timeout_s:g} s")
             return task.result()
         finally:
-            alarm.cancel()
-            task.cancel()
-            await asyncio.gather(task, alarm, return_exceptions=True)
+            await end(task, alarm)
 
     async def _store(self, current: _Current, answer: Contract) -> str:
         frame = self._seal(current, answer)

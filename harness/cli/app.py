@@ -13,7 +13,7 @@ import typer
 
 from harness.cli import audit, demo, faults, incidents, keys, operate, runs, stack
 from harness.cli.context import exit_code, sentence
-from harness.cli.output import err
+from harness.cli.output import err, quiet
 
 app = typer.Typer(
     name="triage",
@@ -58,6 +58,7 @@ def guarded(command: typer.Typer, arguments: Sequence[str] | None = None) -> int
 
     Foreseen errors come as one sentence on standard error, never as a trace.
     """
+    quiet()
     try:
         result = command(arguments, standalone_mode=False)
     except typer.Exit as stop:

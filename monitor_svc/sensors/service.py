@@ -23,6 +23,7 @@ from broker.envelope import Signer
 from broker.errors import BrokerError
 from broker.port import Broker
 from broker.subjects import TELEMETRY_TTL_S
+from broker.tasks import until_any_ends
 
 PERIOD_S: Final = 1.0
 PUBLISH_TIMEOUT_S: Final = 1.5
@@ -83,9 +84,9 @@ class Sensors:
         """Sample every device until cancelled."""
         start = time.monotonic()
         step_s = self._period_s / max(1, len(self._devices))
-        async with asyncio.TaskGroup() as group:
-            for position, device in enumerate(self._devices):
-                group.create_task(self._watch(device, start + position * step_s))
+        await until_any_ends(
+            *(self._watch(device, start + position * step_s) for position, device in enumerate(self._devices))
+        )
 
     async def _watch(self, device: Device, start: float) -> None:
         """Sample one device on its grid; instants that were missed are skipped, not made up for."""

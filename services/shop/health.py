@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from broker.tasks import until_any_ends
 from services.shop.errors import Failure, explain
 from services.shop.logs import Log
 from services.shop.metrics import Metrics
@@ -104,10 +105,7 @@ class Health:
 
     async def watch(self) -> None:
         """Check and sample once a second, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for name in self._checks:
-                group.create_task(self._every_second(name))
-            group.create_task(self._sample())
+        await until_any_ends(*(self._every_second(name) for name in self._checks), self._sample())
 
     def report(self) -> tuple[int, dict[str, Any]]:
         """Return the HTTP status (200, or 503 when the status is ERROR) and the body of the health answer."""

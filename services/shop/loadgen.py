@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import httpx
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
 from starlette.requests import Request
 
+from broker.tasks import end
 from services.shop.arrivals import Arrival, Arrivals
 from services.shop.calls import Neighbour
 from services.shop.errors import RequestRefused, explain
@@ -103,9 +104,7 @@ class LoadGenerator:
 
     async def _stop_sending(self) -> None:
         if self._sending is not None:
-            self._sending.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sending
+            await end(self._sending)
 
     async def _send(self, load: Load) -> None:
         if load.rate == 0:
@@ -157,9 +156,7 @@ class LoadGenerator:
                 yield
             finally:
                 await self._stop_sending()
-                for task in self._in_flight:
-                    task.cancel()
-                await asyncio.gather(*self._in_flight, return_exceptions=True)
+                await end(*self._in_flight)
 
     def app(self) -> Starlette:
         """Return the application."""

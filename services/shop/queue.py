@@ -18,8 +18,8 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 
+from broker.tasks import end
 from services.shop.errors import DependencyFailed
-from services.shop.tasks import end
 
 STREAM = "SHOP"
 SUBJECTS = "shop.orders.>"

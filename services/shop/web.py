@@ -23,13 +23,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from broker.tasks import end
 from services.shop import metrics as shop_metrics
 from services.shop.errors import DependencyFailed, Failure, OverloadedError, RequestRefused, SettingsError, explain
 from services.shop.health import Check, Health
 from services.shop.logs import Log, configure
 from services.shop.metrics import Metrics
 from services.shop.settings import Environment, Own
-from services.shop.tasks import end
 from services.shop.usage import ScopeUsage
 from services.shop.window import Sample, Window
 

@@ -375,6 +375,23 @@ async def test_a_port_that_is_taken_ends_the_service_with_a_sentence(shop: Shop)
     assert any("address already in use" in line.msg.lower() for line in shop.lines("fulfilment"))
 
 
+@pytest.mark.parametrize("name", SERVICES)
+async def test_a_service_told_to_stop_as_soon_as_it_is_up_stops(shop: Shop, name: str) -> None:
+    """Its checks are on their way at that moment, and their answers may come together with the cancellation."""
+    for _ in range(3):
+        assert await shop.end(name) == 0
+        said = len(shop.lines(name))
+        shop.start_service(name)
+        await eventually(partial(_serving_since, shop, name, said), bool)
+    assert await shop.end(name) == 0
+    shop.start_service(name)
+    await shop.healthy()
+
+
+async def _serving_since(shop: Shop, name: str, said: int) -> bool:
+    return any(line.msg == "serving" for line in shop.lines(name)[said:])
+
+
 async def test_all_services_together_stay_small_and_stop_cleanly(shop: Shop) -> None:
     resident = {name: psutil.Process(shop.processes[name].pid).memory_info().rss for name in SERVICES}
     assert sum(resident.values()) < 300 * 2**20, compact(resident)

@@ -10,12 +10,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import stamina
 import typer
 
 from broker.contracts.incident import MAX_TEXT
 from broker.memory import MemoryBroker, MemoryJournal
 from broker.port import Stored
 from harness.cli.app import guarded
+from harness.cli.output import emit_json
 from harness.control import ControlPlane
 from harness.recording import Header, Recorder
 from tests.support.cli import Cli, cli_of
@@ -204,3 +206,19 @@ class TestUsage:
             raise KeyboardInterrupt
 
         assert guarded(command, []) == 130
+
+    def test_what_a_library_logs_of_a_retry_is_no_part_of_the_output(self, capsys: pytest.CaptureFixture[str]) -> None:
+        command = typer.Typer()
+
+        @command.command()
+        def read() -> None:
+            for attempt in stamina.retry_context(on=ConnectionError, wait_initial=0.0, wait_jitter=0.0, attempts=3):
+                with attempt:
+                    if attempt.num < 3:
+                        raise ConnectionError
+            emit_json({"ok": True})
+
+        assert guarded(command, []) == 0
+        said = capsys.readouterr()
+        assert json.loads(said.out) == {"ok": True}
+        assert said.err == ""

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from broker.contracts.telemetry import LogLine
+from broker.tasks import end
 from services.shop.arrivals import ODD_CUSTOMERS
 from services.shop.errors import Failure
-from services.shop.health import Health, Reading, judge, measure
+from services.shop.health import Check, Health, Reading, judge, measure
 from services.shop.logs import JsonLines, Log
 from services.shop.metrics import Metrics
 from services.shop.usage import ScopeUsage, cores, in_scope
@@ -59,6 +60,10 @@ def health(down: list[Exception], window: Window) -> Health:
         if down:
             raise down[0]
 
+    return health_with(check, window)
+
+
+def health_with(check: Check, window: Window) -> Health:
     scope = ScopeUsage("nobody", 1)
     return Health("orders", {"shop-db": check}, frozenset(), window, scope, Log("orders"), Metrics())
 
@@ -166,3 +171,22 @@ def test_metrics_are_in_base_units_and_named_for_the_shop() -> None:
     assert 'shop_dependency_up{dependency="shop-db"} 0.0' in text
     assert 'shop_errors_total{dependency="shop-db",error_code="gaierror"} 1.0' in text
     assert "shop_request_duration_seconds_sum" in text
+
+
+@pytest.mark.asyncio
+async def test_a_service_whose_check_loses_its_cancellation_still_stops_watching() -> None:
+    """A shop service hung for ever at its end: its checks were a group, which cancels each of its tasks once only."""
+    checking = asyncio.Event()
+
+    async def check() -> None:
+        checking.set()
+        try:
+            await asyncio.sleep(60.0)
+        except asyncio.CancelledError:
+            raise TimeoutError from None
+
+    watching = asyncio.create_task(health_with(check, Window()).watch())
+    await checking.wait()
+    async with asyncio.timeout(5.0):
+        await end(watching)
+    assert watching.cancelled()

@@ -21,6 +21,7 @@ import socket
 import struct
 from dataclasses import dataclass, field
 
+from broker.tasks import end
 from services.platform.fault_port import LinkFault
 from services.platform.links.model import OK, delay_s, drops
 
@@ -151,9 +152,7 @@ class LinkProxy:
     async def _stop_mirroring(self) -> None:
         task, self._mirror = self._mirror, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end(task)
 
     # -- connections
 
