@@ -58,9 +58,9 @@ def guarded(command: typer.Typer, arguments: Sequence[str] | None = None) -> int
 
     Foreseen errors come as one sentence on standard error, never as a trace.
     """
-    quiet()
     try:
-        result = command(arguments, standalone_mode=False)
+        with quiet():
+            result = command(arguments, standalone_mode=False)
     except typer.Exit as stop:
         return stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
