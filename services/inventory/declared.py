@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from broker.contracts.inventory import Device, DeviceKind, Inventory, Objective, Probe
 from services.inventory.ports import port
@@ -33,8 +33,74 @@ class Declared:
     cache_prefix: str | None = None
 
 
-def _service(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", f"services.shop.{name}")
+class _Shop:
+    """The shop's workloads, for one stack's ports and secrets."""
+
+    def __init__(self, base: int, secrets: Mapping[str, str]) -> None:
+        self._base = base
+        self._secrets = secrets
+
+    def declared(self) -> tuple[Declared, ...]:
+        servers = (
+            Declared("shop-db", "database", "postgres", True, (), (), {}),
+            Declared("shop-cache", "cache", "valkey", True, (), (), {}, cache_prefix="catalog:"),
+            Declared("shop-mq", "queue", "nats", True, (), (), {}),
+        )
+        return (*servers, self._catalog(), self._orders(), self._fulfilment(), self._gateway(), self._loadgen())
+
+    def _catalog(self) -> Declared:
+        environment = {
+            **self._database("catalog"),
+            "CATALOG_CACHE_HOST": HOST,
+            "CATALOG_CACHE_PORT": self._port("catalog--shop-cache"),
+        }
+        return self._service("catalog", ("shop-db", "shop-cache"), environment, ("CATALOG_DB_PASSWORD",))
+
+    def _orders(self) -> Declared:
+        environment = {**self._database("orders"), "ORDERS_MQ_URL": self._url("nats", "orders--shop-mq")}
+        return self._service("orders", ("shop-db", "shop-mq"), environment, ("ORDERS_DB_PASSWORD",))
+
+    def _fulfilment(self) -> Declared:
+        environment = {
+            "FULFILMENT_MQ_URL": self._url("nats", "fulfilment--shop-mq"),
+            "FULFILMENT_ORDERS_URL": self._url("http", "fulfilment--orders"),
+        }
+        return self._service("fulfilment", ("shop-mq", "orders"), environment)
+
+    def _gateway(self) -> Declared:
+        environment = {
+            "GATEWAY_ORDERS_URL": self._url("http", "gateway--orders"),
+            "GATEWAY_CATALOG_URL": self._url("http", "gateway--catalog"),
+        }
+        return self._service("gateway", ("orders", "catalog"), environment)
+
+    def _loadgen(self) -> Declared:
+        environment = {"LOADGEN_TARGET": self._url("http", "gateway"), "LOADGEN_RATE": "20", "LOADGEN_SEED": "1"}
+        service = self._service("loadgen", ("gateway",), environment)
+        return replace(service, kind="traffic", probe="traffic", managed=False)
+
+    def _service(
+        self, name: str, depends_on: tuple[str, ...], environment: Mapping[str, str], secrets: tuple[str, ...] = ()
+    ) -> Declared:
+        own = {"SHOP_SERVICE": name, "SHOP_HOST": HOST, "SHOP_PORT": self._port(name), "SHOP_SCOPE": name}
+        command = (sys.executable, "-m", f"services.shop.{name}")
+        return Declared(name, "service", "http", True, depends_on, command, {**own, **environment}, secrets)
+
+    def _database(self, name: str) -> dict[str, str]:
+        prefix = f"{name.upper()}_DB"
+        return {
+            f"{prefix}_HOST": HOST,
+            f"{prefix}_PORT": self._port(f"{name}--shop-db"),
+            f"{prefix}_USER": name,
+            f"{prefix}_NAME": name,
+            f"{prefix}_PASSWORD": self._secrets[f"{name}_db_password"],
+        }
+
+    def _url(self, scheme: str, name: str) -> str:
+        return f"{scheme}://{HOST}:{self._port(name)}"
+
+    def _port(self, name: str) -> str:
+        return str(port(self._base, name))
 
 
 def declare(base: int, secrets: Mapping[str, str]) -> tuple[Declared, ...]:
@@ -43,87 +109,7 @@ def declare(base: int, secrets: Mapping[str, str]) -> tuple[Declared, ...]:
     Args:
         secrets: `orders_db_password`, `catalog_db_password`.
     """
-
-    def at(name: str) -> str:
-        return f"http://{HOST}:{port(base, name)}"
-
-    def own(name: str) -> dict[str, str]:
-        return {"SHOP_SERVICE": name, "SHOP_HOST": HOST, "SHOP_PORT": str(port(base, name)), "SHOP_SCOPE": name}
-
-    return (
-        Declared("shop-db", "database", "postgres", True, (), (), {}),
-        Declared("shop-cache", "cache", "valkey", True, (), (), {}, cache_prefix="catalog:"),
-        Declared("shop-mq", "queue", "nats", True, (), (), {}),
-        Declared(
-            "catalog",
-            "service",
-            "http",
-            True,
-            ("shop-db", "shop-cache"),
-            _service("catalog"),
-            own("catalog")
-            | {
-                "CATALOG_DB_HOST": HOST,
-                "CATALOG_DB_PORT": str(port(base, "catalog--shop-db")),
-                "CATALOG_DB_USER": "catalog",
-                "CATALOG_DB_NAME": "catalog",
-                "CATALOG_DB_PASSWORD": secrets["catalog_db_password"],
-                "CATALOG_CACHE_HOST": HOST,
-                "CATALOG_CACHE_PORT": str(port(base, "catalog--shop-cache")),
-            },
-            ("CATALOG_DB_PASSWORD",),
-        ),
-        Declared(
-            "orders",
-            "service",
-            "http",
-            True,
-            ("shop-db", "shop-mq"),
-            _service("orders"),
-            own("orders")
-            | {
-                "ORDERS_DB_HOST": HOST,
-                "ORDERS_DB_PORT": str(port(base, "orders--shop-db")),
-                "ORDERS_DB_USER": "orders",
-                "ORDERS_DB_NAME": "orders",
-                "ORDERS_DB_PASSWORD": secrets["orders_db_password"],
-                "ORDERS_MQ_URL": f"nats://{HOST}:{port(base, 'orders--shop-mq')}",
-            },
-            ("ORDERS_DB_PASSWORD",),
-        ),
-        Declared(
-            "fulfilment",
-            "service",
-            "http",
-            True,
-            ("shop-mq", "orders"),
-            _service("fulfilment"),
-            own("fulfilment")
-            | {
-                "FULFILMENT_MQ_URL": f"nats://{HOST}:{port(base, 'fulfilment--shop-mq')}",
-                "FULFILMENT_ORDERS_URL": at("fulfilment--orders"),
-            },
-        ),
-        Declared(
-            "gateway",
-            "service",
-            "http",
-            True,
-            ("orders", "catalog"),
-            _service("gateway"),
-            own("gateway")
-            | {"GATEWAY_ORDERS_URL": at("gateway--orders"), "GATEWAY_CATALOG_URL": at("gateway--catalog")},
-        ),
-        Declared(
-            "loadgen",
-            "traffic",
-            "traffic",
-            False,
-            ("gateway",),
-            _service("loadgen"),
-            own("loadgen") | {"LOADGEN_TARGET": at("gateway"), "LOADGEN_RATE": "20", "LOADGEN_SEED": "1"},
-        ),
-    )
+    return _Shop(base, secrets).declared()
 
 
 def inventory(base: int, secrets: Mapping[str, str]) -> Inventory:
