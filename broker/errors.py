@@ -20,6 +20,7 @@ BrokerError
 │   ├── JournalFullError         definite: the journal's disk or limit is full; nothing was stored
 │   └── UnknownOutcomeError      indefinite: no answer; the message may or may not be stored
 ├── BrokerDownError              no connection to the broker
+│   └── BrokerClosedError        nor will there be one: it was closed for good
 ├── DivergenceError              a machine decided something else than the journal says it did
 ├── SnapshotError                a snapshot is damaged or of another machine; the journal is read instead
 ├── KeyringError                 wrong passphrase, damaged or missing key file
@@ -156,6 +157,10 @@ class UnknownOutcomeError(PublishError):
 
 class BrokerDownError(BrokerError):
     """There is no connection to the broker."""
+
+
+class BrokerClosedError(BrokerDownError):
+    """The connection was closed for good, by us or by the server: only a new process, or connection, has one again."""
 
 
 class DivergenceError(BrokerError):

@@ -22,7 +22,7 @@ from typing import Any, Final
 import nats.errors
 from nats.aio.client import Client
 
-from broker.errors import BrokerDownError, BrokerError, NotAllowedError, PublishError
+from broker.errors import BrokerClosedError, BrokerDownError, BrokerError, NotAllowedError, PublishError
 from broker.subjects import inbox_prefix
 
 CONNECT_S: Final = 5.0
@@ -177,7 +177,7 @@ class Link:
         """Wait for the connection; tell whether it is there.
 
         Raises:
-            BrokerDownError: it was closed for good.
+            BrokerClosedError: it was closed for good.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(timeout_s, 0.0)):
@@ -187,7 +187,9 @@ class Link:
 
     def _must_live(self) -> None:
         if self.closed:
-            raise BrokerDownError(f"{self.name} has no connection to the broker: {self._last_error or 'it was closed'}")
+            raise BrokerClosedError(
+                f"{self.name} has no connection to the broker: {self._last_error or 'it was closed'}"
+            )
 
     # talking
 
@@ -199,7 +201,7 @@ class Link:
         Raises:
             NoAnswerError: none within `timeout_s`, the connection was lost meanwhile, or nobody listens there.
             NotAllowedError: the server forbids the subject to this user.
-            BrokerDownError: the connection is closed for good.
+            BrokerClosedError: the connection is closed for good.
         """
         self._must_live()
         if not self._up.is_set():
@@ -224,7 +226,7 @@ class Link:
         """Send without waiting for anything; dropped while the connection is down.
 
         Raises:
-            BrokerDownError: the connection is closed for good.
+            BrokerClosedError: the connection is closed for good.
         """
         self._must_live()
         if self._up.is_set():
@@ -300,7 +302,7 @@ class Link:
     def _end(self) -> None:
         self._up.set()  # wakes those who wait for it; they look at `closed`
         self._ended.set()
-        self._fail_all(lambda: BrokerDownError(f"{self.name} has no connection to the broker: it was closed"))
+        self._fail_all(lambda: BrokerClosedError(f"{self.name} has no connection to the broker: it was closed"))
         for callback in tuple(self.on_return):
             callback()
 

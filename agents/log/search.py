@@ -58,15 +58,7 @@ def search(lines: Sequence[LogLine], pattern: str, *, level: str | None = None, 
     """
     floor = _LEVELS.index(level) if level else 0
     candidates = [line for line in lines if _LEVELS.index(line.level) >= floor]
-    try:
-        compiled = regex.compile(pattern, regex.IGNORECASE)
-        found = [
-            line for line in candidates if compiled.search(text_of(line), timeout=MATCH_TIMEOUT_S, concurrent=True)
-        ]
-    except regex.error as error:
-        raise PreconditionError(f"the pattern {pattern!r} is no regular expression: {error}") from error
-    except TimeoutError as error:
-        raise PreconditionError(f"the pattern {pattern!r} takes too long to match; use a simpler one") from error
+    found = _matching(candidates, pattern)
     return Matches(
         searched=len(candidates),
         count=len(found),
@@ -83,7 +75,9 @@ def _matching(lines: Sequence[LogLine], pattern: str) -> list[LogLine]:
     try:
         compiled = regex.compile(pattern, regex.IGNORECASE)
         for line in lines:
-            left = max(deadline - time.monotonic(), 1e-6)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
             if compiled.search(text_of(line), timeout=left, concurrent=True):
                 found.append(line)
     except regex.error as error:

@@ -69,6 +69,14 @@ class Machine(Protocol[StateT]):
         """What the machine was made with; stands in recordings, so that it can be made again."""
         ...
 
+    def configured(self, config: bytes) -> Machine[StateT]:
+        """Return the same machine with another configuration, given by its canonical bytes.
+
+        Raises:
+            SchemaError: they are no configuration of this machine.
+        """
+        ...
+
     def reads(self, subject: str) -> bool:
         """Tell whether messages on this subject are events for this machine."""
         ...

@@ -109,6 +109,10 @@ class Decider(Generic[StateT]):
             return ()
         return self._decide(commands, trusted.stored.seq, trusted.stored.time_us)
 
+    def go_on_as(self, machine: Machine[StateT]) -> None:
+        """Let another configuration of the machine decide from the next message on; what is decided stays decided."""
+        self.machine = machine
+
     def pass_over(self, seq: int) -> None:
         """Count a message that was refused as seen."""
         self.seq = max(self.seq, seq)

@@ -34,6 +34,7 @@ from broker.errors import (
     JournalFullError,
     PublishError,
     Refusal,
+    SchemaError,
     SnapshotError,
     TooLargeError,
     UnknownOutcomeError,
@@ -104,6 +105,8 @@ class MachineHost(Generic[StateT]):
         self._saved_us = 0
         self._has_snapshot = False
         """Of this machine with this configuration."""
+        self._changes_at: int | None = None
+        """Where the configuration changes: up to this sequence the old one decides. None: it has not changed."""
 
     @property
     def state(self) -> StateT:
@@ -141,7 +144,7 @@ class MachineHost(Generic[StateT]):
         """Keep a snapshot now. Failing is no fault: the journal has everything."""
         snapshot = Snapshot(self.seq, self.state, self._gate.dump(), open=self._decider.open, said=self._decider.said)
         try:
-            await self._broker.save_snapshot(key_of(self.machine), pack(self.machine, snapshot), self.seq)
+            await self._broker.save_snapshot(key_of(self.machine), pack(self._decider.machine, snapshot), self.seq)
         except BrokerError as error:
             self._log.warning("snapshot_not_saved", seq=self.seq, error=str(error))
 
@@ -173,7 +176,14 @@ class MachineHost(Generic[StateT]):
                 await self._say_open()
                 await self._save_if_due(item)
 
+    def _change_configuration(self, seq: int) -> None:
+        """Decide with this host's own configuration from `seq` on, if the snapshot's old one decided up to there."""
+        if self._changes_at is not None and seq > self._changes_at:
+            self._changes_at = None
+            self._decider.go_on_as(self.machine)
+
     async def _begin_live(self) -> None:
+        self._change_configuration(self._changes_at + 1 if self._changes_at is not None else 0)
         if not self._has_snapshot:
             # Whoever records a run finds every machine's configuration and a state to begin with.
             await self.save()
@@ -182,6 +192,7 @@ class MachineHost(Generic[StateT]):
         self._log.info("caught_up", seq=self.seq)
 
     def _take(self, stored: Stored) -> None:
+        self._change_configuration(stored.seq)
         try:
             trusted = self._gate.admit(stored)
         except Refusal as refusal:
@@ -316,14 +327,29 @@ class MachineHost(Generic[StateT]):
         except (SnapshotError, ValueError) as error:
             self._log.warning("snapshot_ignored", error=str(error))
             return
-        if snapshot.config != self.machine.config.encode():
-            # Another configuration decides differently: what was decided up to now under the old one stands.
-            since = max(since, await self._broker.last_sequence())
-            self._log.warning("configuration_changed", since=since)
-        else:
-            self._has_snapshot = True
-        self._decider = snapshot.decider(self.machine, since=since)
         self._saved_seq = snapshot.seq
+        self._has_snapshot = snapshot.config == self.machine.config.encode()
+        if self._has_snapshot:
+            self._decider = snapshot.decider(self.machine, since=since)
+            return
+        end_ = await self._last_sequence()
+        self._log.warning("configuration_changed", at=end_)
+        try:
+            # The old configuration decides up to here, so that what happened meanwhile is answered, and compared, as it
+            # would have been (docs/adr/0010).
+            self._decider = snapshot.decider(self.machine.configured(snapshot.config), since=since)
+            self._changes_at = end_
+        except SchemaError as error:
+            self._log.warning("old_configuration_unknown", error=str(error))
+            self._decider = snapshot.decider(self.machine, since=max(since, end_))
+
+    async def _last_sequence(self) -> int:
+        while True:
+            try:
+                return await self._broker.last_sequence()
+            except (BrokerDownError, UnknownOutcomeError) as error:
+                self._log.warning("waiting_for_broker", error=str(error))
+                await self._sleep(RETRY_S)
 
     async def _load_bytes(self) -> bytes | None:
         while True:

@@ -22,7 +22,7 @@ from broker.contracts.inventory import Inventory
 from broker.contracts.machine import Machine
 from broker.contracts.plan import DecisionTag
 from broker.envelope import Signer
-from broker.errors import BrokerDownError, BrokerError, DivergenceError, SchemaError, SettingsError
+from broker.errors import BrokerClosedError, BrokerDownError, BrokerError, DivergenceError, SchemaError, SettingsError
 from broker.gate import Gate
 from broker.keyring import Keyring
 from broker.port import Broker
@@ -332,6 +332,8 @@ async def _watch_broker(context: Context) -> None:
         try:
             await context.broker.last(Halt(reason="").subject())
             context.health.set("broker", True)
+        except BrokerClosedError:
+            raise  # nothing in this process brings it back; its process manager starts another
         except BrokerError as error:
             context.health.set("broker", False)
             context.log.warning("broker_unreachable", error=str(error))

@@ -201,16 +201,28 @@ class WorkerHost:
         if await self._answered(current):
             await self._acknowledge(delivery)
             return "answered_before"
-        if self._switch.halted:
-            self._log.info("held", subject=delivery.stored.subject, reason=self._switch.reason)
-            await self._switch.wait_clear()
-            current = self._admit(delivery)  # what waited too long must not be acted on any more
-        if isinstance(current.order, Task):
-            current.fence = await self._claim(current, current.order)
+        current = await self._ready(delivery)
         began = time.monotonic()
         answer = await self._handle(current)
         self._metrics.work_seconds.observe(time.monotonic() - began)
         return await self._store(current, answer)
+
+    async def _ready(self, delivery: Delivery) -> _Current:
+        """Return the order, admitted and claimed, at a moment when nothing forbids to act on it.
+
+        Each wait on the way, for the kill switch or for a broker that is away, may outlive the order or end in a halt;
+        so both are looked at again after the last of them.
+        """
+        while True:
+            if self._switch.halted:
+                self._log.info("held", subject=delivery.stored.subject, reason=self._switch.reason)
+                await self._switch.wait_clear()
+            current = self._admit(delivery)
+            if isinstance(current.order, Task):
+                current.fence = await self._claim(current, current.order)
+                self._admit(delivery)
+            if not self._switch.halted:
+                return current
 
     def _admit(self, delivery: Delivery) -> _Current:
         trusted = self._gate.admit(delivery.stored, now_us=self._clock())

@@ -48,6 +48,10 @@ class MonitorMachine:
     def __init__(self, config: MonitorConfig) -> None:
         self.config: MonitorConfig = config
 
+    def configured(self, config: bytes) -> MonitorMachine:
+        """Return the same machine with another configuration."""
+        return MonitorMachine(MonitorConfig.decode(config))
+
     def reads(self, subject: str) -> bool:
         """Tell whether messages on this subject are events for the monitor."""
         match subject.split("."):

@@ -20,7 +20,7 @@ from structlog.typing import FilteringBoundLogger
 from broker.contracts.inventory import Device, Inventory
 from broker.contracts.telemetry import Telemetry
 from broker.envelope import Signer
-from broker.errors import BrokerError
+from broker.errors import BrokerClosedError, BrokerError
 from broker.port import Broker
 from broker.subjects import TELEMETRY_TTL_S
 from broker.tasks import until_any_ends
@@ -96,11 +96,13 @@ class Sensors:
             await self.sample_once(device)
 
     async def sample_once(self, device: Device) -> None:
-        """Take and publish one sample of a device. Nothing that goes wrong leaves here."""
+        """Take and publish one sample of a device. What goes wrong stays here, unless the broker is gone for good."""
         try:
             sample = await self._sampler.sample(device, self._clock())
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
                 await self._broker.publish(sample.subject(), self._signer.seal(sample), ttl_s=TELEMETRY_TTL_S)
+        except BrokerClosedError:
+            raise  # only another process has a connection again
         except (BrokerError, TimeoutError) as error:
             self._metrics.samples.labels(device.name, "dropped").inc()
             self._say_dropping(device.name, error)

@@ -45,6 +45,10 @@ class PlannerMachine:
         self._traffic = {device.name for device in config.inventory.devices if device.kind == "traffic"}
         self._devices = set(config.inventory.names())
 
+    def configured(self, config: bytes) -> PlannerMachine:
+        """Return the same machine with another configuration."""
+        return PlannerMachine(PlannerConfig.decode(config))
+
     def reads(self, subject: str) -> bool:
         """Tell whether messages on this subject are events for the planner."""
         parts = subject.split(".")

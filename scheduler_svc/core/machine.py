@@ -32,6 +32,10 @@ class SchedulerMachine:
     def __init__(self, config: SchedulerConfig) -> None:
         self.config = config
 
+    def configured(self, config: bytes) -> SchedulerMachine:
+        """Return the same machine with another configuration."""
+        return SchedulerMachine(SchedulerConfig.decode(config))
+
     def reads(self, subject: str) -> bool:
         """Tell whether messages on this subject are events here: its own due timers, no waiting ones, no telemetry."""
         tokens = subject.split(".")

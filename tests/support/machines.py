@@ -44,6 +44,9 @@ class DeskMachine:
         self.config = claims or self.desk
         self.steps = 0
 
+    def configured(self, config: bytes) -> DeskMachine:
+        return DeskMachine(DeskConfig.decode(config), version=self.version)
+
     def reads(self, subject: str) -> bool:
         wanted = ("triage.incident.*.reported", "triage.incident.*.answered.*", "triage.result.>", "triage.due.>")
         return any(matches(pattern, subject) for pattern in wanted)

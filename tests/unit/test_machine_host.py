@@ -227,6 +227,42 @@ async def test_another_configuration_lets_stand_what_was_decided_and_decides_wha
     assert b"kindly plan: " in asked["triage.plan.i7.v1.a1.requested"]
 
 
+async def test_what_came_in_while_the_configuration_was_changed_is_answered_under_the_old_one() -> None:
+    """An incident hung for ever: its time-out came while the stack was down, and nobody answered it afterwards."""
+    scene = Scene()
+    before = scene.host()
+    async with running(before):
+        await scene.say(report("i1"))
+        await scene.journal.advance(0.1)
+        await before.save()
+    await scene.say(report("i2"))  # nobody is there
+    after = scene.host(DeskMachine(DeskConfig(greeting="kindly plan: ")))
+    async with running(after):
+        await scene.journal.advance(0.1)
+        await scene.say(report("i3"))
+        await scene.journal.advance(0.1)
+        again = scene.host(DeskMachine(DeskConfig(greeting="kindly plan: ")))
+        async with running(again):
+            await scene.journal.advance(0.1)
+            assert again.state == after.state
+    asked = dict(scene.spoken())
+    assert b"please plan: " in asked["triage.plan.i2.v1.a1.requested"]
+    assert b"kindly plan: " in asked["triage.plan.i3.v1.a1.requested"]
+
+
+async def test_what_a_changed_configuration_finds_is_still_compared_up_to_there() -> None:
+    scene = Scene()
+    before = scene.host()
+    async with running(before):
+        await scene.journal.advance(0.1)
+        await before.save()
+    cause = await scene.say(report("i1"))
+    other = PlanRequested(incident="i1", version=1, attempt=1, text="something else")
+    await scene.say_as_scheduler(other, cause=cause)
+    with pytest.raises(DivergenceError, match="something else"):
+        await scene.host(DeskMachine(DeskConfig(greeting="kindly plan: "))).run()
+
+
 async def test_a_recorded_decision_that_was_never_decided_is_a_divergence() -> None:
     scene = await reference()
     await scene.say_as_scheduler(PlanRequested(incident="i9", version=1, attempt=1, text="out of nothing"), cause=1)

@@ -21,7 +21,7 @@ from broker.contracts.inventory import Device, Inventory
 from broker.contracts.plan import PlanRequested
 from broker.contracts.task import Task
 from broker.envelope import Signer
-from broker.errors import BrokerDownError
+from broker.errors import BrokerClosedError, BrokerDownError
 from broker.keyring import create_master, derive_role_file, load
 from broker.memory import MemoryBroker, MemoryJournal
 from broker.port import Broker
@@ -150,6 +150,24 @@ class TestBadStarts:
 
         assert service_main("scheduler", never, connect=nobody) == Exit.DEPENDENCY_DOWN
         assert "no broker answers at nats://127.0.0.1:17400" in self.complaint(capsys)
+
+
+class TestTheBroker:
+    def test_a_connection_closed_for_good_ends_the_process_so_that_another_is_started(
+        self, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(process, "BROKER_WATCH_S", 0.01)
+
+        async def closed(broker: MemoryBroker, subject: str) -> None:
+            raise BrokerClosedError("it was closed")
+
+        monkeypatch.setattr(MemoryBroker, "last", closed)
+
+        async def forever(context: Context) -> None:
+            await asyncio.Event().wait()
+
+        assert service_main("scheduler", forever, connect=Server()) == Exit.DEPENDENCY_DOWN
+        assert "it was closed" in capsys.readouterr().err
 
 
 class TestMachines:

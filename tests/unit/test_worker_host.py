@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from broker.contracts.control import Halt, Resume
 from broker.contracts.plan import PlanAnswered, PlanPrompted
 from broker.contracts.task import Claim, Result, Task
 from broker.envelope import open_frame
+from broker.errors import JournalFullError
 from broker.memory import MemoryBroker, MemoryJournal
 from broker.runtime.control import KillSwitch
 from broker.runtime.metrics import Metrics
@@ -308,6 +310,22 @@ class TestRefusals:
         assert scene.world.tries == []
 
 
+@pytest.fixture
+def no_claims(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """While it is set, the broker has no room for a claim."""
+    full = asyncio.Event()
+    full.set()
+    publish = MemoryBroker.publish
+
+    async def refusing(broker: MemoryBroker, subject: str, data: bytes, **options: Any) -> int:
+        if full.is_set() and subject.startswith("triage.claim."):
+            raise JournalFullError("no space left")
+        return await publish(broker, subject, data, **options)
+
+    monkeypatch.setattr(MemoryBroker, "publish", refusing)
+    return full
+
+
 class TestKillSwitch:
     async def test_a_halt_holds_work_without_losing_it(self) -> None:
         scene = Scene()
@@ -330,6 +348,34 @@ class TestKillSwitch:
             await scene.journal.advance(200)
             scene.switch.heed(Resume(reason="go on"))
             await scene.journal.advance(2)
+        assert scene.world.tries == []
+        assert scene.journal.terminated == [(1, "expired")]
+
+    async def test_a_halt_that_comes_while_the_claim_waits_for_the_broker_holds_the_work(
+        self, no_claims: asyncio.Event
+    ) -> None:
+        scene = Scene()
+        async with working(scene.worker(scene.handler())):
+            await scene.order()
+            await scene.journal.advance(2)
+            scene.switch.heed(Halt(reason="stop everything"))
+            no_claims.clear()
+            await scene.journal.advance(5)
+            assert len(scene.claims()) == 1
+            assert scene.world.tries == []
+            scene.switch.heed(Resume(reason="go on"))
+            await scene.journal.advance(3)
+        assert [answer.status for answer in scene.answers()] == ["OK"]
+
+    async def test_an_order_that_grows_old_while_its_claim_waits_is_not_acted_on(
+        self, no_claims: asyncio.Event
+    ) -> None:
+        scene = Scene()
+        async with working(scene.worker(scene.handler())):
+            await scene.order()
+            await scene.journal.advance(200)
+            no_claims.clear()
+            await scene.journal.advance(3)
         assert scene.world.tries == []
         assert scene.journal.terminated == [(1, "expired")]
 
