@@ -102,6 +102,7 @@ class JetStreamBroker:
         fence: Fence | None = None,
         ttl_s: int | None = None,
         cancel_timer: str | None = None,
+        lasting: bool = False,
     ) -> int:
         """See `port.Broker.publish`."""
         if once and fence is not None:
@@ -115,6 +116,8 @@ class JetStreamBroker:
             headers |= _expect(fence.seq) | {"Nats-Expected-Last-Subject-Sequence-Subject": fence.subject}
         if ttl_s is not None:
             headers["Nats-TTL"] = f"{ttl_s}s"
+        elif lasting:
+            headers["Nats-TTL"] = "never"  # counts more than the stream's max_age
         seq = await self._store(subject, data, headers, message_id=message_id, fence=fence)
         if cancel_timer is not None:
             await self.cancel(cancel_timer)

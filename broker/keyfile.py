@@ -5,6 +5,8 @@ sealed. The format fixes scrypt's cost, so a doctored header cannot make a reade
 32 MiB (128 * r * n) and some 80 ms once; the rest of a role's life is cheap HMACs.
 
 Files are replaced atomically and synced, mode 0600, and refused when anyone else may read them.
+
+The passphrase itself is the first line of a file; `read_passphrase` is the only way in which anybody reads it.
 """
 
 from __future__ import annotations
@@ -69,6 +71,24 @@ def read_sealed(path: Path, passphrase: str) -> tuple[str, dict[str, Any]]:
     if not isinstance(content, dict):
         raise _damaged(path)
     return header["owner"], content
+
+
+def read_passphrase(path: Path) -> str:
+    """Return a passphrase file's first line without the white space around it; further lines are the owner's notes.
+
+    Raises:
+        KeyringError: it is missing, unreadable, or its first line is empty.
+    """
+    try:
+        line = path.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyringError(
+            f"the passphrase file {path} cannot be read ({type(error).__name__}); is this the home of a "
+            "stack? `triage up` makes one"
+        ) from error
+    if not line:
+        raise KeyringError(f"the passphrase file {path} is empty; write the passphrase into its first line")
+    return line
 
 
 def _read_private(path: Path) -> bytes:

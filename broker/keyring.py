@@ -9,13 +9,16 @@ role file     the keys of `channels_of(role)`, the role's own broker password; t
               checkpoint's public key for those who verify it
 ```
 
-Rotation adds a version and signs with it from then on; older ones still verify, so that the journal stays readable.
-A message signed with a version that fell off the end is refused as `unknown_key_version`.
+Rotation has two steps, so that nobody ever meets a version that is not in his file yet (docs/security.md):
+`begin_rotation` adds a version with which nobody signs, and every role file is derived again; `finish_rotation` makes
+it the one to sign with, and every role file is derived again. Older versions still verify, so that the journal stays
+readable. A message signed with a version that fell off the end is refused as `unknown_key_version`.
 """
 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +35,9 @@ from broker.subjects import BROKER_USERS, CHANNELS, ROLES, Role, channels_of
 
 KEPT_VERSIONS: Final = 3
 """How many versions still verify, the current one included."""
+SPARED_S: Final = 24 * 3_600.0
+"""A version is dropped no sooner than this after the last message was signed with it: the longest TTL there is
+(`envelope.MAX_TTL_S`), seconds."""
 MASTER: Final = "master"
 CHECKPOINT_VERIFIERS: Final[frozenset[str]] = frozenset({"reader", "operator", "auditor"})
 _KEY_BYTES: Final = 32
@@ -132,28 +138,69 @@ def create_master(path: Path, passphrase: str) -> Keyring:
     Raises:
         KeyringError: the file exists already, or cannot be written.
     """
-    secrets_ = {"root": secrets.token_hex(_KEY_BYTES), "current": 1, "versions": {"1": secrets.token_hex(_KEY_BYTES)}}
+    secrets_ = {
+        "root": secrets.token_hex(_KEY_BYTES),
+        "current": 1,
+        "versions": {"1": secrets.token_hex(_KEY_BYTES)},
+        "since": {"1": _now_us(None)},
+    }
     write_sealed(path, MASTER, secrets_, passphrase, replace=False)
     return _master_ring(secrets_)
 
 
-def rotate(path: Path, passphrase: str) -> Keyring:
-    """Add a version to a master file, drop those beyond KEPT_VERSIONS, and return the new ring.
+def begin_rotation(path: Path, passphrase: str, *, force: bool = False, now_us: int | None = None) -> Keyring:
+    """Add a version to a master file with which nobody signs yet; return the ring, its `current` as it was.
 
-    The role files must be derived again (`derive_role_file`), then `control.rotate` told to the roles.
+    A rotation that was begun before and never finished is gone on with: no further version is made. The role files must
+    be derived again before `finish_rotation`.
+
+    Args:
+        force: drop the oldest version even if a message signed with it may still be due.
+        now_us: now, microseconds since the epoch; the wall clock unless given.
+
+    Raises:
+        KeyringError: not a master file, wrong passphrase, damaged or unwritable, or the oldest version would be dropped
+            within SPARED_S of its last use; the file is then as it was.
+    """
+    content, ring = _open_master(path, passphrase)
+    if ring.versions[-1] == ring.current:
+        versions = {**content["versions"], str(ring.current + 1): secrets.token_hex(_KEY_BYTES)}
+        content = {**content, "versions": versions}
+    if not force:
+        _spare(content, _now_us(now_us))
+    write_sealed(path, MASTER, content, passphrase, replace=True)
+    return _master_ring(content)
+
+
+def finish_rotation(path: Path, passphrase: str, *, now_us: int | None = None) -> Keyring:
+    """Make the newest version of a master file the current one, drop those beyond KEPT_VERSIONS, return the new ring.
+
+    Only for a master whose role files all hold that version. They must be derived again; whoever still signs with the
+    old one meanwhile is understood. Nothing happens if no rotation was begun.
 
     Raises:
         KeyringError: not a master file, wrong passphrase, damaged or unwritable; the file is then as it was.
     """
-    owner, content = read_sealed(path, passphrase)
-    if owner != MASTER:
-        raise KeyringError(f"{path} holds the keys of {owner}; only the master file can be rotated")
-    ring = _opened(path, owner, content)
-    versions = {**content["versions"], str(ring.current + 1): secrets.token_hex(_KEY_BYTES)}
-    kept = sorted(versions, key=int)[-KEPT_VERSIONS:]
-    rotated = {**content, "current": ring.current + 1, "versions": {number: versions[number] for number in kept}}
-    write_sealed(path, MASTER, rotated, passphrase, replace=True)
-    return _master_ring(rotated)
+    content, ring = _open_master(path, passphrase)
+    newest = ring.versions[-1]
+    if newest == ring.current:
+        return ring
+    since = {**content["since"], str(newest): _now_us(now_us)}
+    kept = [str(version) for version in ring.versions[-KEPT_VERSIONS:]]
+    content = {
+        **content,
+        "current": newest,
+        "versions": {number: content["versions"][number] for number in kept},
+        "since": {number: since[number] for number in kept},
+    }
+    write_sealed(path, MASTER, content, passphrase, replace=True)
+    return _master_ring(content)
+
+
+def rotate(path: Path, passphrase: str, *, force: bool = False, now_us: int | None = None) -> Keyring:
+    """Do both steps at once: only for keys that nobody uses meanwhile. Arguments and errors as `begin_rotation`."""
+    begin_rotation(path, passphrase, force=force, now_us=now_us)
+    return finish_rotation(path, passphrase, now_us=now_us)
 
 
 def derive_role_file(master: Keyring, role: Role, path: Path, passphrase: str) -> Keyring:
@@ -185,6 +232,35 @@ def load(path: Path, passphrase: str) -> Keyring:
         KeyringError: missing, readable by others, damaged, or the passphrase is wrong; the text says which.
     """
     return _opened(path, *read_sealed(path, passphrase))
+
+
+def _open_master(path: Path, passphrase: str) -> tuple[dict[str, Any], Keyring]:
+    """Return a master's content, with the time since when each version signs, and the ring it makes."""
+    owner, content = read_sealed(path, passphrase)
+    if owner != MASTER:
+        raise KeyringError(f"{path} holds the keys of {owner}; only the master file can be rotated")
+    ring = _opened(path, owner, content)
+    # A master that was written before these times were kept: no version in it is younger than the file.
+    written_us = path.stat().st_mtime_ns // 1_000
+    known: dict[str, int] = content.get("since", {})
+    since = {str(version): known.get(str(version), written_us) for version in ring.versions if version <= ring.current}
+    return {**content, "since": since}, ring
+
+
+def _spare(content: dict[str, Any], now_us: int) -> None:
+    """Refuse to drop a version with which a message may have been signed that is still due."""
+    for version in sorted(int(number) for number in content["versions"])[:-KEPT_VERSIONS]:
+        last_used_us: int = content["since"][str(version + 1)]
+        left_s = SPARED_S - (now_us - last_used_us) / 1_000_000
+        if left_s > 0:
+            raise KeyringError(
+                f"key version {version} cannot be dropped yet: messages signed with it may be due for "
+                f"another {left_s / 3_600:.1f} h and would be refused; rotate again then, or now with --force"
+            )
+
+
+def _now_us(given: int | None) -> int:
+    return time.time_ns() // 1_000 if given is None else given
 
 
 def _opened(path: Path, owner: str, content: dict[str, Any]) -> Keyring:

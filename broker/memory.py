@@ -85,6 +85,7 @@ class MemoryBroker:
         fence: Fence | None = None,
         ttl_s: int | None = None,
         cancel_timer: str | None = None,
+        lasting: bool = False,
     ) -> int:
         if once and fence is not None:
             raise ValueError(

@@ -97,6 +97,7 @@ class Broker(Protocol):
         fence: Fence | None = None,
         ttl_s: int | None = None,
         cancel_timer: str | None = None,
+        lasting: bool = False,
     ) -> int:
         """Store a message and return its sequence; it is durable on return.
 
@@ -107,6 +108,7 @@ class Broker(Protocol):
             ttl_s: whole seconds after which the journal drops the message.
             cancel_timer: a timer's subject, taken back if and only if the message is stored. A crash between the two
                 leaves a timer that comes due for something that has ended; machines ignore it.
+            lasting: the journal's maximal age does not drop it: for what holds until somebody says otherwise.
 
         Raises:
             AlreadyExistsError, FencedError, DuplicateError, NotAllowedError, JournalFullError: definite, not stored.

@@ -13,13 +13,15 @@ from pydantic import ValidationError
 
 from broker import jetstream, keyring
 from broker.contracts.base import Contract, describe
+from broker.contracts.control import Halt, Resume
 from broker.contracts.incident import MAX_TEXT, IncidentReported, Source
 from broker.contracts.inventory import Inventory
 from broker.envelope import Signer
-from broker.errors import BrokerDownError, KeyringError, Refusal, UnknownKeyVersionError
+from broker.errors import BrokerDownError, Refusal, UnknownKeyVersionError
 from broker.gate import Gate, Trusted
+from broker.keyfile import read_passphrase
 from broker.keyring import Keyring
-from broker.port import Broker, CaughtUp, Stored
+from broker.port import Broker, CaughtUp, Fence, Stored
 from deploy.embedded.layout import Layout, layout
 from harness.errors import RefusedError, StackDownError
 from harness.site import open_site
@@ -47,11 +49,21 @@ class ControlPlane:
     signer: Signer
     inventory: Inventory
 
-    async def say(self, message: Contract, *, once: bool = False) -> int:
-        """Sign and publish a message; return its journal sequence, microsecond-stamped by the broker."""
-        subject = message.subject()
+    async def say(self, message: Contract, *, once: bool = False, fence: Fence | None = None) -> int:
+        """Sign and publish a message; return its journal sequence, microsecond-stamped by the broker.
+
+        Halt and Resume stand until the other is said, however old they grow.
+
+        Raises:
+            FencedError: something newer than the fence says was said meanwhile; nothing was stored.
+        """
         return await self.broker.publish(
-            subject, self.signer.seal(message), once=once, message_id=secrets.token_hex(16)
+            message.subject(),
+            self.signer.seal(message),
+            once=once,
+            message_id=secrets.token_hex(16),
+            fence=fence,
+            lasting=isinstance(message, Halt | Resume),
         )
 
     async def report(self, text: str, *, incident: str | None = None, source: Source = "operator") -> str:
@@ -169,9 +181,6 @@ def passphrase(place: Layout) -> str:
     """Return the passphrase of a stack's key files.
 
     Raises:
-        KeyringError: its file cannot be read.
+        KeyringError: its file cannot be read, or is empty.
     """
-    try:
-        return place.passphrase.read_text().strip()
-    except OSError as error:
-        raise KeyringError(f"the passphrase file {place.passphrase} cannot be read: {error.strerror}") from error
+    return read_passphrase(place.passphrase)

@@ -14,6 +14,7 @@ import httpx
 
 from broker import keyring
 from broker.errors import BrokerError
+from broker.keyfile import read_passphrase
 from broker.runtime.settings import load_settings
 from deploy.embedded import postgres, servers
 from deploy.embedded.errors import StackError
@@ -93,7 +94,7 @@ def _settings() -> Finding:
 
 def _keys(home: Path) -> Finding:
     try:
-        ring = keyring.load(home / "keys" / "operator.keys", (home / "passphrase").read_text().strip())
+        ring = keyring.load(home / "keys" / "operator.keys", read_passphrase(home / "passphrase"))
     except (BrokerError, OSError) as error:
         return Finding("keys", False, str(error))
     return Finding("keys", True, f"version {ring.current} is current")

@@ -30,6 +30,18 @@ from harness.errors import BadRecordingError, NotFoundError
 
 FORMAT = "agentic-triage-recording"
 VERSION = 1
+_HEADER_TYPES: dict[str, tuple[type, ...]] = {
+    "scenario": (str,),
+    "seed": (int,),
+    "noise": (int, float),
+    "incident": (str,),
+}
+_MACHINE_TYPES: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "version": (int,),
+    "config": (bytes,),
+    "snapshot": (bytes,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +229,17 @@ def _read_header(path: Path, raw: object) -> Header:
         raise BadRecordingError(f"{path} has format version {raw.get('version')}; this program reads {VERSION}")
     try:
         machines = tuple(MachineRecord(**machine) for machine in raw["machines"])
-        return Header(raw["scenario"], raw["seed"], raw["noise"], raw["incident"], machines)
+        header = Header(raw["scenario"], raw["seed"], raw["noise"], raw["incident"], machines)
     except (KeyError, TypeError) as error:
         raise BadRecordingError(f"{path} has a damaged header: {error}") from error
+    _check_types(path, header, _HEADER_TYPES)
+    for machine in machines:
+        _check_types(path, machine, _MACHINE_TYPES)
+    return header
+
+
+def _check_types(path: Path, part: Header | MachineRecord, types: dict[str, tuple[type, ...]]) -> None:
+    for name, allowed in types.items():
+        value = getattr(part, name)
+        if type(value) not in allowed:
+            raise BadRecordingError(f"{path} has a damaged header: {name} is {type(value).__name__}")

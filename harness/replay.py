@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from broker.errors import DivergenceError, Refusal
+from broker.errors import BrokerError, DivergenceError, Refusal
 from broker.gate import Gate
-from broker.runtime.decider import Decider
+from broker.runtime.decider import Decided, Decider
 from broker.runtime.snapshot import restore
+from harness.errors import BadRecordingError
 from harness.machines import make
 from harness.recording import Recording
 
@@ -60,18 +61,45 @@ def replay(path: Path) -> Report:
         NotFoundError, BadRecordingError: it cannot be read, or was cut or edited (names the event).
     """
     recording = Recording(path)
-    deciders: list[tuple[str, Decider[Any]]] = []
     gate = Gate(None)
-    oldest = -1
-    for record in recording.header.machines:
-        machine = make(record.name, record.version, record.config)
-        snapshot = restore(machine, record.snapshot)
-        deciders.append((record.name, snapshot.decider(machine)))
-        if oldest < 0 or snapshot.seq < oldest:
-            gate.load(snapshot.nonces)
-            oldest = snapshot.seq
+    deciders = _deciders(recording, gate)
     with _only_own_garbage():
         return _decide_again(recording, gate, deciders)
+
+
+def _deciders(recording: Recording, gate: Gate) -> list[tuple[str, Decider[Any]]]:
+    """Return the machines as they were when recording began; the gate remembers what the oldest of them had seen.
+
+    Raises:
+        BadRecordingError: configuration or snapshot is not what a machine of this program has written.
+    """
+    deciders: list[tuple[str, Decider[Any]]] = []
+    oldest = -1
+    for record in recording.header.machines:
+        try:
+            machine = make(record.name, record.version, record.config)
+            snapshot = restore(machine, record.snapshot)
+            if type(snapshot.seq) is not int or not all(map(_is_sound, (*snapshot.open, *snapshot.said))):
+                raise ValueError("a number or a text in its snapshot is none")
+            deciders.append((record.name, snapshot.decider(machine)))
+            if oldest < 0 or snapshot.seq < oldest:
+                gate.load(snapshot.nonces)
+                oldest = snapshot.seq
+        except BadRecordingError as error:
+            raise BadRecordingError(f"{recording.path}: {error}") from error
+        except (BrokerError, TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+            # Types and digest of the bytes hold, and still they may be a forger's: what is in them can be anything.
+            why = " ".join(str(error).split())[:EXCERPT]
+            raise BadRecordingError(f"{recording.path} was edited: its {record.name} cannot be made: {why}") from error
+    return deciders
+
+
+def _is_sound(decided: Decided) -> bool:
+    """Tell whether what is compared and shown of a decision is of its type."""
+    numbers, texts = (decided.cause, decided.time_us), (decided.kind, decided.subject, decided.ends_with or "")
+    return all(type(number) is int for number in numbers) and all(
+        isinstance(part, kind) for part, kind in (*((text, str) for text in texts), (decided.payload, bytes))
+    )
 
 
 @contextmanager
@@ -106,6 +134,8 @@ def _decide_again(recording: Recording, gate: Gate, deciders: list[tuple[str, De
             except DivergenceError as error:
                 difference = _difference(name, error)
                 break
+            except Exception:  # noqa: S112 - as the host does: the event is passed over, what it should have led to lacks
+                continue
     seconds = time.perf_counter() - started
     difference = difference or _missing(deciders, last_us)
     header = recording.header

@@ -31,9 +31,11 @@ from harness.scenario import Draw, KillStep
 from harness.score import Score, score
 from injector.collateral import Baseline
 from injector.embedded import open_injector, open_witness
+from injector.errors import NotHealedError
 from injector.fault import Spec
 from injector.injector import Injector
 from injector.registry import check
+from services.inventory.declared import TRAFFIC_RATE
 
 GREEN_TIMEOUT_S = 30.0
 POLL_S = 0.2
@@ -87,6 +89,8 @@ class _Watching:
     closed: IncidentClosed | None = None
     refused: int = 0
     signed: int = 0
+    failure: Exception | None = None
+    """What ended the following of the journal before its time."""
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, item: Seen) -> None:
@@ -102,6 +106,19 @@ class _Watching:
             self.incident = message.incident
         if isinstance(message, IncidentClosed) and message.incident == self.incident:
             self._close(message)
+
+    def ended(self, follower: asyncio.Task[None]) -> None:
+        """Note that nothing more will be seen, and why."""
+        if not follower.cancelled():
+            error = follower.exception()
+            ended = StackDownError("the journal ended while the run was watched; see: triage status")
+            self.failure = error if isinstance(error, Exception) else ended
+        self.done.set()
+
+    def require_whole(self) -> None:
+        """Raise what ended the following of the journal, if anything did: what was seen is then not the run."""
+        if self.failure is not None:
+            raise self.failure
 
     def _close(self, message: IncidentClosed) -> None:
         """A merged report goes on as the incident it was merged into."""
@@ -131,13 +148,26 @@ class Runner:
 
         Raises:
             StackDownError: the world is not green at the start. TimedOutError: the incident was not closed in time.
+            NotHealedError: the run ended, and a fault of it is left in the world. Where the run itself fails, its own
+                error is raised, with what is left as a note.
+            Exception: whatever ended the following of the journal or a kill.
         """
         await self._set_traffic(draw)
         try:
             await self._await_green()
-            return await self._run(draw, record)
-        finally:
+            outcome = await self._run(draw, record)
+        except BaseException as error:
+            await self._heal_after(error)
+            raise
+        await self._injector.heal_all()
+        return outcome
+
+    async def _heal_after(self, error: BaseException) -> None:
+        """Heal what can be healed; what cannot is noted on the error that ended the run, and does not hide it."""
+        try:
             await self._injector.heal_all()
+        except Exception as left:
+            error.add_note(str(left) if isinstance(left, NotHealedError) else f"nothing was healed: {left!r}")
 
     async def _run(self, draw: Draw, record: Path | None) -> Outcome:
         started_at = time.time()
@@ -150,6 +180,7 @@ class Runner:
             await self._closed(draw, seen)
             specs = _specs(draw)
             judged = await self._oracle.judge(specs, baseline)
+            seen.require_whole()
             await tap.finish(seen.incident or "", injected_at)
         assert seen.closed is not None  # noqa: S101 - _closed has waited for it
         assert seen.incident is not None  # noqa: S101
@@ -184,7 +215,7 @@ class Runner:
                 self._watch(item)
 
         task = asyncio.create_task(follow())
-        task.add_done_callback(lambda _: seen.done.set())
+        task.add_done_callback(seen.ended)
         try:
             yield
         finally:
@@ -207,23 +238,21 @@ class Runner:
         seen.incident = await self._control.report(draw.text, source="harness")
 
     async def _closed(self, draw: Draw, seen: _Watching) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draw.scenario.timeout_s):
                 await seen.done.wait()
-        except TimeoutError:
-            pass
+        seen.require_whole()
         if seen.closed is None:
-            what = f"incident {seen.incident}" if seen.incident else "no incident was opened and so nothing"
-            raise TimedOutError(
-                f"{draw.scenario.name}: {what} was closed within {draw.scenario.timeout_s:g} s; see: triage tail"
-            )
+            what = f"incident {seen.incident} was not closed" if seen.incident else "no incident was opened"
+            raise TimedOutError(f"{draw.scenario.name}: {what} within {draw.scenario.timeout_s:g} s; see: triage tail")
 
     async def _set_traffic(self, draw: Draw) -> None:
         traffic = next(device for device in self._control.inventory.devices if device.kind == "traffic")
+        load = {"seed": draw.seed, "noise": draw.noise, "rate": TRAFFIC_RATE}  # the rate that the oracle asks for
         try:
             async with httpx.AsyncClient(timeout=3.0, trust_env=False) as client:
                 url = f"http://{traffic.host}:{traffic.port}/settings"
-                (await client.put(url, json={"seed": draw.seed, "noise": draw.noise})).raise_for_status()
+                (await client.put(url, json=load)).raise_for_status()
         except httpx.HTTPError as error:
             raise StackDownError(f"the load generator does not answer: {error!r}; see: triage status") from error
 

@@ -15,6 +15,7 @@ from broker.contracts.inventory import Inventory
 from broker.errors import KeyringError, Refusal
 from broker.gate import Gate
 from broker.port import Stored
+from deploy.embedded.layout import Layout
 from harness.cli.output import plain
 from harness.control import ControlPlane, connect, passphrase
 from harness.errors import StackDownError
@@ -64,7 +65,7 @@ async def verify_audit(home: Path) -> Report:
 
 
 async def _verify(site: Site, checkpoints: tuple[Checkpoint, ...], tail: int | None) -> Report:
-    key = public_key(site)
+    key = public_key(site.layout)
     report = None
     try:
         async for attempt in stamina.retry_context(on=_BehindError, timeout=LAG_TIMEOUT_S, attempts=None, wait_max=1.0):
@@ -80,11 +81,15 @@ async def _verify(site: Site, checkpoints: tuple[Checkpoint, ...], tail: int | N
     return report
 
 
-def public_key(site: Site) -> bytes:
-    """Return the key that verifies checkpoints."""
-    ring = keyring.load(site.layout.role_keys("operator"), passphrase(site.layout))
+def public_key(place: Layout) -> bytes:
+    """Return the key that verifies checkpoints, out of the operator's key file; no stack need be up.
+
+    Raises:
+        KeyringError: key file or passphrase are missing or wrong, or the file does not hold it.
+    """
+    ring = keyring.load(place.role_keys("operator"), passphrase(place))
     if ring.checkpoint_public is None:
-        raise KeyringError(f"{site.layout.role_keys('operator')} holds no public key of the auditor")
+        raise KeyringError(f"{place.role_keys('operator')} holds no public key of the auditor")
     return ring.checkpoint_public
 
 

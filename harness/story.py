@@ -1,8 +1,11 @@
-"""One incident as a person follows it: report, plan, tasks, verdict. A pure projection of journal events."""
+"""One incident as a person follows it: report, plan, tasks, verdict. A pure projection of journal events.
+
+It is made to be shown, so no text in it drives a terminal (`harness/terminal.py`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from broker.contracts.incident import IncidentClosed, IncidentReported
@@ -18,6 +21,7 @@ from broker.contracts.plan import (
     PlanRequested,
 )
 from broker.contracts.task import Claim, Result, Task
+from harness.terminal import visible_throughout
 
 TaskState = Literal["waiting", "dispatched", "running", "done", "failed", "skipped"]
 US = 1_000_000
@@ -77,10 +81,12 @@ class Story:
         """Take one event of the journal; tell whether the view changed."""
         message, at = event.payload, event.time_us / US
         if isinstance(message, AgentLost) and message.handed_on:
-            self.notes.append(f"{message.instance} was lost ({message.reason}); its work was handed on")
+            lost = visible_throughout(message)
+            self.notes.append(f"{lost.instance} was lost ({lost.reason}); its work was handed on")
             return True
         if getattr(message, "incident", None) != self.incident:
             return False
+        event = replace(event, payload=visible_throughout(message))
         self._see_incident(event, at)
         self._see_plan(event)
         self._see_task(event, at)

@@ -7,7 +7,8 @@ InjectorError
 ├── BadArgumentError      an argument is unknown or out of bounds
 ├── NotOpenError          there is no open fault of this id
 ├── NoEvidenceError       injected, but the world does not show it (or healed, and it still does)
-└── WorldError            the platform could not carry it out; what was begun stays in the journal of faults
+├── WorldError            the platform could not carry it out; what was begun stays in the journal of faults
+└── NotHealedError        some of all open faults could not be mended; names them
 ```
 """
 
@@ -39,4 +40,8 @@ class NoEvidenceError(InjectorError):
 
 
 class WorldError(InjectorError):
-    """The platform could not carry out an injection or a healing."""
+    """The platform could not carry out an injection or a healing, or show whether the fault is there."""
+
+
+class NotHealedError(InjectorError):
+    """Some faults are left after all were tried."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from injector.errors import NoEvidenceError, WorldError
+from injector.errors import NoEvidenceError, NotHealedError, NotOpenError, WorldError
 from injector.fault import Evidence, Spec, World
 from injector.journal import FaultJournal, OpenFault
 from injector.registry import check
@@ -33,6 +33,13 @@ def _named(spec: Spec) -> Iterator[None]:
         yield
     except PlatformError as error:
         raise WorldError(f"{spec.fault} on {spec.target}: {error}") from error
+
+
+def _not_healed(tried: int, left: Mapping[str, Exception]) -> NotHealedError:
+    whys = "; ".join(f"{name} ({str(error) or repr(error)})" for name, error in left.items())
+    return NotHealedError(
+        f"{len(left)} of {tried} open faults could not be healed: {whys}; mend what is said, then: triage heal --all"
+    )
 
 
 class Injector:
@@ -72,13 +79,33 @@ class Injector:
         return record
 
     async def heal_all(self) -> tuple[OpenFault, ...]:
-        """Mend every open fault, newest first."""
+        """Mend every open fault, newest first, whether or not the one before could be mended; return what was.
+
+        Raises:
+            NotHealedError: names those that could not be, and why; they stay open.
+        """
         records = sorted(self._journal, key=lambda record: record.at, reverse=True)
-        return tuple([await self.heal(record.id) for record in records])
+        healed: list[OpenFault] = []
+        left: dict[str, Exception] = {}
+        for record in records:
+            try:
+                healed.append(await self.heal(record.id))
+            except NotOpenError:
+                continue  # somebody else healed it meanwhile
+            except Exception as error:  # whatever stops one must not leave the others in the world
+                left[record.id] = error
+        if left:
+            raise _not_healed(len(records), left) from next(iter(left.values()))
+        return tuple(healed)
 
     async def evidence(self, spec: Spec) -> Evidence:
-        """Look whether the world shows a fault right now."""
-        return await check(spec).evidence(self._world, spec)
+        """Look whether the world shows a fault right now.
+
+        Raises:
+            WorldError: the platform does not say.
+        """
+        with _named(spec):
+            return await check(spec).evidence(self._world, spec)
 
     def open(self) -> tuple[OpenFault, ...]:
         """Return what the journal of faults holds."""

@@ -30,7 +30,7 @@ class Resume(Contract):
 
 
 class Rotate(Contract):
-    """A new key version stands in the key files; read them again and sign with it."""
+    """A key version is new in the key files, or is now the one to sign with there; read them again."""
 
     TYPE: ClassVar[str] = "control.rotate"
     key_version: Annotated[int, Field(ge=1)]

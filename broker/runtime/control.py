@@ -1,7 +1,8 @@
 """What every role must notice of the operator's hand: the kill switch and new keys.
 
 A follower of its own, beside whatever the role does, reads `control.>` from the beginning: after a restart a halt
-still holds.
+still holds. One whose key version is not held any more cannot be told from a forged one; it keeps the switch shut too,
+until somebody says otherwise under a key that is held.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from broker.contracts.control import Halt, Resume, Rotate
-from broker.errors import BrokerDownError, Refusal
+from broker.errors import BrokerDownError, Refusal, UnknownKeyVersionError
 from broker.gate import Gate, Trusted
 from broker.port import Broker, CaughtUp, Stored
 
 CONTROL: Final = "triage.control.>"
+HALT: Final = Halt(reason="").subject()
 RETRY_S: Final = 0.5
 
 
@@ -27,7 +29,7 @@ class KillSwitch:
 
     def __init__(self) -> None:
         self._known = False
-        self._halted: Halt | None = None
+        self._standing = ""
         self._clear = asyncio.Event()
 
     @property
@@ -38,16 +40,21 @@ class KillSwitch:
     @property
     def reason(self) -> str:
         """Why work stands still; empty while it may go on."""
-        if self._halted is not None:
-            return self._halted.reason
+        if self._standing:
+            return self._standing
         return "" if self._known else "the journal's control messages were not read yet"
 
     def heed(self, message: object) -> None:
         """Take a trusted message; whatever is neither Halt nor Resume changes nothing."""
         if isinstance(message, Halt):
-            self._halted = message
+            self._standing = message.reason or "no reason was given"
         elif isinstance(message, Resume):
-            self._halted = None
+            self._standing = ""
+        self._set()
+
+    def doubt(self, reason: str) -> None:
+        """Stand still as after a Halt: one was said that may be genuine and cannot be verified."""
+        self._standing = self._standing or reason
         self._set()
 
     def know(self) -> None:
@@ -60,7 +67,7 @@ class KillSwitch:
         await self._clear.wait()
 
     def _set(self) -> None:
-        if self._known and self._halted is None:
+        if self._known and not self._standing:
             self._clear.set()
         else:
             self._clear.clear()
@@ -114,6 +121,10 @@ class ControlFollower:
             trusted = self._gate.admit(item)
         except Refusal as refusal:
             self._log.warning("refused", seq=item.seq, subject=item.subject, reason=refusal.name, text=str(refusal))
+            if is_doubtful_halt(item, refusal):
+                self._switch.doubt(
+                    f"the halt at {item.seq} cannot be verified any more ({refusal.name}); go on with: triage resume"
+                )
             return
         self._heed(trusted)
 
@@ -124,3 +135,11 @@ class ControlFollower:
         if isinstance(message, Halt | Resume):
             self._switch.heed(message)
             self._log.info("control", type=message.TYPE, reason=message.reason, seq=trusted.stored.seq)
+
+
+def is_doubtful_halt(stored: Stored, refusal: Refusal) -> bool:
+    """Tell whether a refused message may have been a Halt that held when it was said.
+
+    Of all refusals only this one depends on when it is read. What a reader had the broker put there never was one.
+    """
+    return stored.subject == HALT and isinstance(refusal, UnknownKeyVersionError) and not stored.relayed

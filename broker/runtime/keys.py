@@ -3,22 +3,31 @@
 A rotation writes new key files and tells `control.rotate`; but a message signed with the new version may be read before
 that one, and some roles do not read control messages at all. So the file's own change counts: the gate looks again when
 it meets a version it does not know, and the process looks every few seconds.
+
+Nobody signs with a version before it stands in every role's file (`keyring.begin_rotation`). So a version that is not
+in the file as it is *now* is refused whenever it is read. A file that changed and cannot be opened tells neither: the
+gate then refuses nothing but ends the role, for what it passed over now it would let in after a restart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from broker.contracts.base import Contract
 from broker.contracts.plan import DecisionTag
 from broker.envelope import DEFAULT_TTL_S, Signer, wall_clock_us
 from broker.errors import KeyringError, Refusal, UnknownKeyVersionError
 from broker.gate import Gate, Trusted
+from broker.keyfile import read_passphrase
 from broker.keyring import Keyring, load
 from broker.port import Stored
 from broker.runtime.metrics import Metrics
 from broker.subjects import Role
+
+KEY_WATCH_S: Final = 2.0
+"""How often a process looks whether its key file changed, seconds."""
 
 
 class MeteredSigner(Signer):
@@ -47,12 +56,17 @@ class MeteredSigner(Signer):
 class MeteredGate(Gate):
     """A gate that counts, and looks for new keys before it refuses a version it does not know."""
 
-    def __init__(self, keyring: Keyring, metrics: Metrics, refresh: Callable[[], bool]) -> None:
+    def __init__(self, keyring: Keyring, metrics: Metrics, reread: Callable[[], bool]) -> None:
         super().__init__(keyring)
         self._metrics = metrics
-        self._refresh = refresh
+        self._reread = reread
 
     def admit(self, stored: Stored, *, now_us: int | None = None) -> Trusted:
+        """See `Gate.admit`.
+
+        Raises:
+            KeyringError: a key version is unknown, and the key file that may hold it changed and cannot be opened.
+        """
         try:
             trusted = self._admit(stored, now_us)
         except Refusal as refusal:
@@ -65,7 +79,7 @@ class MeteredGate(Gate):
         try:
             return super().admit(stored, now_us=now_us)
         except UnknownKeyVersionError:
-            if not self._refresh():
+            if not self._reread():
                 raise
             return super().admit(stored, now_us=now_us)
 
@@ -89,22 +103,30 @@ class Keys:
 
     def gate(self) -> MeteredGate:
         """Return a new gate with a memory of its own, kept up to date with the keys."""
-        gate = MeteredGate(self.keyring, self._metrics, self.refresh)
+        gate = MeteredGate(self.keyring, self._metrics, self.reread)
         self._gates.append(gate)
         return gate
 
     def refresh(self) -> bool:
         """Read the key file again if it changed; return whether there are other keys now.
 
-        A file that cannot be read leaves the keys as they are: it may be half-way through a rotation.
+        A file that cannot be read leaves the keys as they are: what they verify and sign is understood as before.
+        """
+        try:
+            return self.reread()
+        except KeyringError:
+            return False
+
+    def reread(self) -> bool:
+        """Do as `refresh` does, but say so if the file changed and cannot be opened.
+
+        Raises:
+            KeyringError: that; the keys are as they were.
         """
         stamp = self._file_stamp()
         if stamp == self._stamp:
             return False
-        try:
-            keyring = self._load()
-        except KeyringError:
-            return False
+        keyring = self._load()
         self._stamp = stamp
         self.keyring = keyring
         self.signer.use(keyring)
@@ -124,21 +146,3 @@ class Keys:
         except OSError:
             return (0, 0, 0)
         return (status.st_mtime_ns, status.st_size, status.st_ino)
-
-
-def read_passphrase(path: Path) -> str:
-    """Return the first line of a passphrase file.
-
-    Raises:
-        KeyringError: it is missing, unreadable or empty.
-    """
-    try:
-        line = path.read_text(encoding="utf-8").partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyringError(
-            f"the passphrase file {path} cannot be read ({type(error).__name__}); is this the home of a "
-            "stack? `triage up` makes one"
-        ) from error
-    if not line:
-        raise KeyringError(f"the passphrase file {path} is empty")
-    return line

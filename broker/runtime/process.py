@@ -28,7 +28,7 @@ from broker.keyring import Keyring
 from broker.port import Broker
 from broker.runtime.control import ControlFollower, KillSwitch
 from broker.runtime.exits import Exit, exit_code
-from broker.runtime.keys import Keys
+from broker.runtime.keys import KEY_WATCH_S, Keys
 from broker.runtime.logging import complain, configure
 from broker.runtime.machine_host import MachineHost
 from broker.runtime.metrics import Health, Metrics, MetricsServer
@@ -40,7 +40,6 @@ from broker.tasks import until_any_ends
 CONNECT_S: Final = 30.0
 """How long a starting role waits for the broker: at `triage up` all start at once."""
 CONNECT_RETRY_S: Final = 0.25
-KEY_WATCH_S: Final = 2.0
 BROKER_WATCH_S: Final = 3.0
 FINISH_S: Final = 2.0
 """How long a worker may go on with the order in hand after SIGTERM."""

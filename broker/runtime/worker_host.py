@@ -8,7 +8,8 @@ switch is on; claim it; handle it within its time; store the answer, fenced on t
 - A task of its own tells the broker every second that the order is in work, from the first moment to the last.
 - Whatever a handler raises becomes an answer that says so. Only what stops this process leaves an order unanswered; it
   goes to another worker.
-- An order that the gate refuses is terminated with the refusal's name and stays in the journal.
+- An order that the gate refuses is terminated with the refusal's name and stays in the journal. One whose key version
+  is unknown is given back first: another worker, or this one a moment later, may have the key.
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ from broker.errors import (
     FencedError,
     JournalFullError,
     Refusal,
+    UnknownKeyVersionError,
     UnknownOutcomeError,
 )
 from broker.gate import Gate, Trusted
 from broker.port import Broker, Delivery, Fence, Stored
 from broker.runtime.control import KillSwitch
 from broker.runtime.metrics import Metrics
-from broker.subjects import result_of, timer_subject
+from broker.subjects import MAX_DELIVERIES, result_of, timer_subject
 from broker.tasks import end
 
 PULL_S: Final = 5.0
@@ -311,7 +313,10 @@ class WorkerHost:
         stored: Stored = delivery.stored
         self._log.warning("refused", seq=stored.seq, subject=stored.subject, reason=refusal.name, text=str(refusal))
         with suppress(BrokerDownError, UnknownOutcomeError):
-            await delivery.term(refusal.name)
+            if isinstance(refusal, UnknownKeyVersionError) and delivery.deliveries < MAX_DELIVERIES:
+                await delivery.nak(2.0**delivery.deliveries)
+            else:
+                await delivery.term(refusal.name)
 
     async def _patiently(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
         """Try until the broker is there: an order in hand outlives an outage, or is fenced after it."""

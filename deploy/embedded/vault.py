@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from broker.contracts.base import Frozen
-from broker.errors import SchemaError
+from broker.errors import KeyringError, SchemaError
+from broker.keyfile import read_passphrase
 from deploy.embedded.errors import HomeError
 
 _BYTES = 24
@@ -41,22 +42,17 @@ def ensure_secrets(path: Path) -> Secrets:
 
 
 def ensure_passphrase(path: Path, draw: Callable[[], str] = lambda: secrets.token_urlsafe(32)) -> str:
-    """Return the passphrase of the key files: the first line of its file; drawn and written the first time.
+    """Return the passphrase of the key files (`broker.keyfile.read_passphrase`); drawn and written the first time.
 
     Raises:
         HomeError: the file is empty or cannot be read.
     """
+    if not path.exists():
+        write_private(path, f"{draw()}\n".encode())
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        passphrase = draw()
-        write_private(path, f"{passphrase}\n".encode())
-        return passphrase
-    except (OSError, UnicodeDecodeError) as error:
-        raise HomeError(f"the passphrase file {path} cannot be read ({error})") from error
-    if not lines or not lines[0]:
-        raise HomeError(f"the passphrase file {path} is empty; write the passphrase into its first line")
-    return lines[0]
+        return read_passphrase(path)
+    except KeyringError as error:
+        raise HomeError(str(error)) from error
 
 
 def write_private(path: Path, data: bytes) -> None:

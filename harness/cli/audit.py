@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from auditor_svc import api
+from auditor_svc.report import Report
+from deploy.embedded.layout import layout
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, out
-from harness.errors import NotVerifiedError
+from harness.errors import NotFoundError, NotVerifiedError
 from harness.site import open_site
 from harness.store import public_key, verify_audit
 
@@ -23,9 +25,7 @@ def verify(
     json_: Json = False,
 ) -> None:
     """Check hash chain and signed checkpoints; name every row that was edited, deleted, inserted, moved or cut off."""
-    report = (
-        run(lambda: verify_audit(home())) if file is None else api.verify_export(file, public_key(open_site(home())))
-    )
+    report = run(lambda: verify_audit(home())) if file is None else _verify_export(file)
     if json_:
         emit_json(report)
     else:
@@ -33,12 +33,27 @@ def verify(
             out.print(f"{fault.kind} at journal {fault.journal_seq}: {fault.sentence}", style="red", markup=False)
         if report.ok:
             out.print(f"{report.rows} rows and {report.checkpoints_checked} checkpoints hold; head {report.head[:16]}…")
+        for note in report.notes:
+            out.print(f"note: {note}", style="yellow", markup=False)
     if not report.ok:
-        raise NotVerifiedError(f"the audit trail does not hold: {len(report.faults)} faults")
+        raise NotVerifiedError(f"the audit trail does not hold: {report.faults_found} faults")
+
+
+def _verify_export(file: Path) -> Report:
+    """Verify an exported file with the key of the home; neither needs a stack.
+
+    Raises:
+        NotFoundError: the file cannot be read. KeyringError, ExportError.
+    """
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise NotFoundError(f"the export {file} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    return api.verify_export(file, public_key(layout(home())))
 
 
 @app.command()
 def export(path: Annotated[Path, typer.Argument(help="File to write.")]) -> None:
     """Write the whole trail to a file that anybody can verify offline."""
     run(lambda: api.export(open_site(home()).audit_dsn, path))
-    out.print(f"written to {path}; verify with: triage audit verify --export {path}")
+    out.print(f"written to {path}; verify with: triage audit verify --export {path}", markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,8 +15,17 @@ from auditor_svc.errors import AuditError, ExportError, StoreDownError
 from broker.errors import BrokerDownError, BrokerError, JournalFullError, KeyringError, Refusal, SettingsError
 from deploy.embedded.errors import AlreadyUpError, HomeError, MissingServerError, NotUpError, PortInUseError, StackError
 from harness.errors import HarnessError
-from injector.errors import BadArgumentError, BadTargetError, InjectorError, NotOpenError, UnknownFaultError
+from injector.errors import (
+    BadArgumentError,
+    BadTargetError,
+    InjectorError,
+    NotHealedError,
+    NotOpenError,
+    UnknownFaultError,
+    WorldError,
+)
 from services.inventory.ports import DEFAULT_BASE
+from services.platform.port import PlatformDownError, PlatformError, UnknownWorkloadError
 
 ResultT = TypeVar("ResultT")
 DEFAULT_HOME = Path("~/.local/state/agentic-triage")
@@ -41,6 +51,9 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (StoreDownError, 7),
     (ExportError, 5),
     (AuditError, 1),
+    (PlatformDownError, 7),
+    (UnknownWorkloadError, 3),
+    (PlatformError, 1),
     (OSError, 1),
     (StackError, 1),
 )
@@ -51,6 +64,8 @@ def exit_code(error: Exception) -> int | None:
     """Return the exit code of an error that was foreseen, or None."""
     if isinstance(error, HarnessError):
         return error.exit_code
+    if isinstance(error, WorldError | NotHealedError) and isinstance(error.__cause__, PlatformError | WorldError):
+        return exit_code(error.__cause__)  # the injector says on which fault, the platform what was wrong
     own = getattr(error, "exit_code", None)
     if isinstance(own, int) and isinstance(error, StackError):
         return own
@@ -58,10 +73,11 @@ def exit_code(error: Exception) -> int | None:
 
 
 def sentence(error: Exception) -> str:
-    """Return what to tell the user of a foreseen error."""
+    """Return what to tell the user of a foreseen error, and of what else went wrong because of it (its notes)."""
+    said = str(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
-    return str(error)
+        said = f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
+    return "; ".join([said, *getattr(error, "__notes__", ())])
 
 
 def home() -> Path:
@@ -72,7 +88,7 @@ def home() -> Path:
 def port_base() -> int:
     """Return the first port of a stack to be started: TRIAGE_PORT_BASE or the default."""
     text = os.environ.get("TRIAGE_PORT_BASE") or str(DEFAULT_BASE)
-    if not text.isdigit() or not 1_024 <= int(text) <= 65_000:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1_024 <= int(text) <= 65_000:
         raise SettingsError(f"TRIAGE_PORT_BASE must be a port number in 1024..65000, not {text[:40]!r}")
     return int(text)
 

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 
+from broker.contracts.base import Token
 from broker.contracts.incident import MAX_TEXT, IncidentClosed
 from broker.contracts.machine import Event
 from broker.gate import Trusted
@@ -46,7 +48,16 @@ def tail(
     json_: Json = False,
 ) -> None:
     """Show the journal, decoded and verified."""
+    if incident is not None:
+        _check_name(incident)
     run(lambda: _tail(follow, last, incident, telemetry, json_))
+
+
+def _check_name(incident: str) -> None:
+    try:
+        TypeAdapter(Token).validate_python(incident)
+    except ValidationError as error:
+        raise RefusedError(f"{incident[:60]!r} is no name of an incident, such as inc-1072012b") from error
 
 
 def _text(text: str) -> str:

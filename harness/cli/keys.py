@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from broker import keyring
-from broker.contracts.control import Rotate
 from broker.subjects import CHANNELS, ROLES, channels_of
 from deploy.embedded.layout import Layout, layout
+from harness import rotation
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, out
-from harness.control import connect, passphrase
+from harness.control import passphrase
 from harness.errors import StackDownError
 
 app = typer.Typer(help="Keys of the signed envelopes.", no_args_is_help=True)
@@ -26,30 +28,28 @@ def list_(json_: Json = False) -> None:
         emit_json({"current": ring.current, "versions": list(ring.versions), "roles": held})
         return
     out.print(f"current version {ring.current}; accepted: {', '.join(str(version) for version in ring.versions)}")
+    if ring.versions[-1] > ring.current:
+        out.print(f"version {ring.versions[-1]} signs nothing yet: finish its rotation with: triage keys rotate")
     for role, channels in held.items():
         held_by = "every channel" if set(channels) == set(CHANNELS) else ", ".join(channels)
         out.print(f"  {role:<10} {held_by}")
 
 
 @app.command()
-def rotate(json_: Json = False) -> None:
-    """Make a new key version; every role signs with it at once and still accepts the one before."""
-    place = _place()
-    secret = passphrase(place)
-    master = keyring.rotate(place.master_keys, secret)
-    for role in ROLES:
-        if place.role_keys(role).exists():
-            keyring.derive_role_file(master, role, place.role_keys(role), secret)
-    told = True
-    try:
-        run(lambda: _tell(master.current))
-    except StackDownError:
-        told = False  # roles read their files when they start
+def rotate(
+    json_: Json = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Drop the oldest version even if messages signed with it may be due.")
+    ] = False,
+) -> None:
+    """Make a new key version that every role signs with; the two before are still accepted. Takes some seconds."""
+    _place()
+    rotated = run(lambda: rotation.rotate(home(), force=force))
     if json_:
-        emit_json({"current": master.current, "told": told})
+        emit_json({"current": rotated.current, "told": rotated.told})
     else:
-        end = "; every role was told" if told else "; no stack is up, roles will read it when they start"
-        out.print(f"key version {master.current} is current{end}")
+        end = "every role was told" if rotated.told else "nobody could be told, roles find it in their files"
+        out.print(f"key version {rotated.current} is current; {end}")
 
 
 def _place() -> Layout:
@@ -57,8 +57,3 @@ def _place() -> Layout:
     if not place.master_keys.exists():
         raise StackDownError(f"there are no keys under {place.root}; make them and a stack with: triage up")
     return place
-
-
-async def _tell(version: int) -> None:
-    async with connect(home()) as control:
-        await control.say(Rotate(key_version=version))

@@ -23,6 +23,7 @@ from harness.cli.output import out, seconds
 from harness.cli.report import hypothesis
 from harness.control import Seen
 from harness.story import Story, TaskView
+from harness.terminal import one_line
 
 MARK = {"waiting": "○", "dispatched": "◔", "running": "◑", "done": "●", "failed": "✖", "skipped": "◌"}
 STYLE = {
@@ -103,7 +104,7 @@ class LiveView:
 
 
 def lines(story: Story) -> list[str]:
-    """Return the story as lines that only ever grow: for pipes and logs."""
+    """Return the story as lines that only ever grow: for pipes and logs. No text in it makes a line of its own."""
     found = [f"incident {story.incident}: {story.text}"] if story.text else []
     found += [f"seen: {item.kind} on {item.device}: {item.detail}" for item in story.deviations]
     found += [f"plan: {story.planning}"] if story.planning else []
@@ -118,7 +119,7 @@ def lines(story: Story) -> list[str]:
     found += [check_line(item) for item in story.verified]
     if story.closed:
         found.append(f"closed: {story.closed.verdict}: {story.closed.reason}")
-    return found
+    return [one_line(text) for text in found]
 
 
 def story_graph(story: Story) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeVar
 
 import typer
+from pydantic import ValidationError
 
+from broker.contracts.base import Contract, describe
 from broker.contracts.control import ApprovalDenied, ApprovalGranted, ApprovalRequested, Halt, Resume
 from broker.errors import Refusal
 from broker.gate import Gate
@@ -15,14 +18,17 @@ from harness.cli.agents import look
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, grid, out, seconds
 from harness.control import ControlPlane, connect
-from harness.errors import NotFoundError
+from harness.errors import NotFoundError, RefusedError
+
+MessageT = TypeVar("MessageT", bound=Contract)
 
 
 def halt(
     reason: Annotated[str, typer.Option("--reason", help="Why; it is audited.")] = "halted by the operator",
 ) -> None:
     """Kill switch: from now on no agent acts, until `triage resume`."""
-    seq = run(lambda: _say(Halt(reason=reason)))
+    message = _checked("the halt", lambda: Halt(reason=reason))
+    seq = run(lambda: _say(message))
     out.print(f"halted (journal {seq}): nothing acts any more; go on with: triage resume")
 
 
@@ -30,7 +36,8 @@ def resume(
     reason: Annotated[str, typer.Option("--reason", help="Why; it is audited.")] = "resumed by the operator",
 ) -> None:
     """End a halt."""
-    seq = run(lambda: _say(Resume(reason=reason)))
+    message = _checked("the resume", lambda: Resume(reason=reason))
+    seq = run(lambda: _say(message))
     out.print(f"resumed (journal {seq})")
 
 
@@ -71,7 +78,8 @@ def _known(instance: str, names: list[str]) -> None:
 
 def approve(incident: str, task_id: str) -> None:
     """Let a waiting risky task go ahead, exactly as it was asked for."""
-    run(lambda: _decide(incident, task_id, None))
+    answer = _checked("the approval", lambda: ApprovalGranted(incident=incident, task_id=task_id, binding=""))
+    run(lambda: _decide(answer))
     out.print(f"{task_id} of {incident} is approved")
 
 
@@ -79,7 +87,10 @@ def deny(
     incident: str, task_id: str, reason: Annotated[str, typer.Option("--reason")] = "denied by the operator"
 ) -> None:
     """Forbid a waiting risky task."""
-    run(lambda: _decide(incident, task_id, reason))
+    answer = _checked(
+        "the denial", lambda: ApprovalDenied(incident=incident, task_id=task_id, binding="", reason=reason)
+    )
+    run(lambda: _decide(answer))
     out.print(f"{task_id} of {incident} is denied")
 
 
@@ -88,15 +99,27 @@ async def _say(message: Halt | Resume) -> int:
         return await control.say(message)
 
 
-async def _decide(incident: str, task_id: str, denied: str | None) -> None:
+def _checked(what: str, make: Callable[[], MessageT]) -> MessageT:
+    """Return the message that the operator's words make; what cannot be taken is said before anything is connected to.
+
+    Raises:
+        RefusedError: one sentence says which word.
+    """
+    try:
+        message = make()
+        message.encode()  # bytes of a command line that were no text arrive as lone surrogates
+    except ValidationError as error:
+        raise RefusedError(f"{what} was refused: {describe(error)}") from error
+    except ValueError as error:
+        raise RefusedError(f"{what} was refused: its reason is no UTF-8 text; say it in words") from error
+    return message
+
+
+async def _decide(answer: ApprovalGranted | ApprovalDenied) -> None:
+    """Say the answer, bound to what is asked for."""
     async with connect(home()) as control:
-        asked = await _request(control, incident, task_id)
-        if denied is None:
-            await control.say(ApprovalGranted(incident=incident, task_id=task_id, binding=asked.binding), once=True)
-        else:
-            await control.say(
-                ApprovalDenied(incident=incident, task_id=task_id, binding=asked.binding, reason=denied), once=True
-            )
+        asked = await _request(control, answer.incident, answer.task_id)
+        await control.say(answer.model_copy(update={"binding": asked.binding}), once=True)
 
 
 async def _request(control: ControlPlane, incident: str, task_id: str) -> ApprovalRequested:

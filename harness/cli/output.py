@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +15,28 @@ from typing import Any
 import structlog
 from pydantic import BaseModel
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 
+from harness.terminal import DRIVING, visible
+
+
+class Terminal(Console):
+    """A console that shows what would drive the terminal instead of passing it on: the last place that all text passes.
+    Styles and the cursor's movements, which are ours, are made after it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render to segments, as rich does, each with its text made visible."""
+        for segment in super().render(renderable, options):
+            plain_text = segment.control or not DRIVING.search(segment.text)
+            yield segment if plain_text else Segment(visible(segment.text), segment.style)
+
+
 # On a terminal lines wrap at words; a pipe gets every line whole.
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+out = Terminal(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Terminal(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 @contextmanager
@@ -40,13 +55,19 @@ def quiet() -> Iterator[None]:
 
 def emit_json(value: object) -> None:
     """Write one JSON document to standard output."""
-    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(_json(value, indent=2) + "\n")
 
 
 def emit_json_line(value: object) -> None:
     """Write one JSON object as a line, at once: for streams."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False) + "\n")
+    sys.stdout.write(_json(value, indent=None) + "\n")
     sys.stdout.flush()
+
+
+def _json(value: object, *, indent: int | None) -> str:
+    """Return JSON with every character that drives a terminal in JSON's own escape: it stands for the same text."""
+    text = json.dumps(plain(value), indent=indent, ensure_ascii=False)
+    return DRIVING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def plain(value: object) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import valkey
 
 from broker.contracts.plan import FaultClass
 from injector.errors import BadTargetError
 from injector.fault import Evidence, Spec, World, number
+from services.platform.port import VerbFailedError
 
 POISON = b'{"sku": "\xff\xfe broken'
 """Neither UTF-8 nor JSON: what a half-written or foreign object looks like."""
@@ -27,14 +29,17 @@ class CachePoison:
         return spec.target, "cache_poison"
 
     async def inject(self, world: World, spec: Spec) -> None:
-        await asyncio.to_thread(self._poison, world, spec)
+        with _answering():
+            await asyncio.to_thread(self._poison, world, spec)
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
-        count = await asyncio.to_thread(self._count, world, spec)
+        with _answering():
+            count = await asyncio.to_thread(self._count, world, spec)
         return Evidence(count > 0, f"{count} poisoned entries in {spec.target}")
 
     async def heal(self, world: World, spec: Spec) -> None:
-        await asyncio.to_thread(self._clean, world, spec)
+        with _answering():
+            await asyncio.to_thread(self._clean, world, spec)
 
     def _poison(self, world: World, spec: Spec) -> None:
         with _client(world, spec) as (client, prefix):
@@ -50,6 +55,19 @@ class CachePoison:
             bad = [key for key in _keys(client, prefix) if client.get(key) == POISON]
             if bad:
                 client.unlink(*bad)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Say in the platform's terms that the cache does not answer.
+
+    Raises:
+        VerbFailedError: it does not.
+    """
+    try:
+        yield
+    except valkey.ValkeyError as error:
+        raise VerbFailedError(f"the cache does not answer: {error}") from error
 
 
 class _client:

@@ -14,6 +14,8 @@ from broker.contracts.inventory import Device, DeviceKind, Inventory, Objective,
 from services.inventory.ports import port
 
 HOST = "127.0.0.1"
+TRAFFIC_RATE = 20.0
+"""Mean rate of the users' traffic, requests per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ class _Shop:
         return self._service("gateway", ("orders", "catalog"), environment)
 
     def _loadgen(self) -> Declared:
-        environment = {"LOADGEN_TARGET": self._url("http", "gateway"), "LOADGEN_RATE": "20", "LOADGEN_SEED": "1"}
+        rate = f"{TRAFFIC_RATE:g}"
+        environment = {"LOADGEN_TARGET": self._url("http", "gateway"), "LOADGEN_RATE": rate, "LOADGEN_SEED": "1"}
         service = self._service("loadgen", ("gateway",), environment)
         return replace(service, kind="traffic", probe="traffic", managed=False)
 

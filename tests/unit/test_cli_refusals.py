@@ -13,6 +13,8 @@ import pytest
 import stamina
 import typer
 
+from auditor_svc.report import Fault, Report
+from broker import keyring
 from broker.contracts.incident import MAX_TEXT
 from broker.memory import MemoryBroker, MemoryJournal
 from broker.port import Stored
@@ -20,9 +22,19 @@ from harness.cli.app import guarded
 from harness.cli.output import emit_json
 from harness.control import ControlPlane
 from harness.recording import Header, Recorder
+from injector.fault import World
+from injector.injector import Injector
+from injector.journal import FaultJournal
+from services.platform.port import (
+    NotManagedError,
+    PlatformDownError,
+    PlatformError,
+    UnknownWorkloadError,
+    VerbFailedError,
+)
 from tests.support.cli import Cli, cli_of
 from tests.support.signing import master, signer
-from tests.support.world import shop_inventory
+from tests.support.world import FakeFaults, shop_inventory
 
 MEGABYTE = 1 << 20
 GOOD = {"name": "mine", "summary": "s", "expect": {"verdict": "verified", "max_actions": 1}}
@@ -97,6 +109,99 @@ class TestIncidentTexts:
         journal.faults.full = False
         assert "the shop is down" in cli("tail").out
         assert cli("report", "and again").code == 0
+
+
+class TestTheOperatorsWords:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("halt", "--reason", "a\x1bb"),
+            ("resume", "--reason", "a\x1bb"),
+            ("deny", "inc-1", "v1-t1", "--reason", "a\x1bb"),
+        ],
+    )
+    def test_a_reason_with_control_characters_is_refused(self, cli: Cli, arguments: tuple[str, ...]) -> None:
+        cli(*arguments).refused(4, "reason", "control character U+001B")
+
+    @pytest.mark.parametrize("command", ["halt", "resume"])
+    def test_so_is_one_that_is_no_text(self, cli: Cli, command: str) -> None:
+        cli(command, "--reason", "binary \udcff\udc00").refused(4, "reason")
+
+    @pytest.mark.parametrize("name", ["a\x1bb", "a b", "*", ">", "a.b", ""])
+    def test_what_is_no_name_of_an_incident_or_a_task_is_refused(self, cli: Cli, name: str) -> None:
+        cli("approve", name, "v1-t1").refused(4, "incident")
+        cli("deny", name, "v1-t1").refused(4, "incident")
+        cli("approve", "inc-1", name).refused(4, "task_id")
+        cli("tail", "--incident", name).refused(4, "incident")
+
+
+class TestErrorsOfThePlatform:
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (PlatformDownError("the process manager does not answer"), 7),
+            (UnknownWorkloadError("no workload is called orders"), 3),
+            (VerbFailedError("orders does not run"), 1),
+            (NotManagedError("loadgen is not managed"), 1),
+        ],
+    )
+    def test_each_is_one_sentence_from_inject_heal_and_run(
+        self, cli: Cli, error: PlatformError, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        class Broken(FakeFaults):
+            async def is_running(self, name: str) -> bool:
+                raise error
+
+        journal = FaultJournal(tmp_path / "faults")
+        broken = Injector(World(Broken(), shop_inventory()), journal)
+        monkeypatch.setattr("harness.cli.faults._injector", lambda: broken)
+        cli("inject", "service_stopped").refused(code, f"service_stopped on orders: {error}")
+        (opened,) = journal
+        cli("heal", opened.id).refused(code, str(error))
+        cli("heal", "--all").refused(code, str(error), opened.id)
+
+        async def play(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("harness.cli.runs.play", play)
+        cli("run", "no_fault").refused(code, str(error))
+
+
+class TestAuditTrails:
+    def test_a_missing_export_is_said_before_anything_else(self, cli: Cli, tmp_path: Path) -> None:
+        cli("audit", "verify", "--export", str(tmp_path / "none.jsonl")).refused(3, "none.jsonl", "no such file")
+        cli("audit", "verify", "--export", str(tmp_path)).refused(3, str(tmp_path))
+
+    def test_an_export_is_verified_without_a_stack(self, cli: Cli, tmp_path: Path) -> None:
+        home = tmp_path / "home"
+        (home / "keys").mkdir(parents=True)
+        (home / "passphrase").write_text("correct horse")
+        (home / "passphrase").chmod(0o600)
+        ring = keyring.create_master(home / "keys" / "master.keys", "correct horse")
+        keyring.derive_role_file(ring, "operator", home / "keys" / "operator.keys", "correct horse")
+        (tmp_path / "audit.jsonl").write_text("no export\n")
+        cli("audit", "verify", "--export", str(tmp_path / "audit.jsonl")).refused(5, "audit.jsonl")
+
+    def test_without_keys_the_missing_one_is_named(self, cli: Cli, tmp_path: Path) -> None:
+        (tmp_path / "audit.jsonl").write_text("no export\n")
+        cli("audit", "verify", "--export", str(tmp_path / "audit.jsonl")).refused(4, str(tmp_path / "home"))
+
+    @pytest.mark.parametrize("ok", [True, False])
+    def test_notes_are_said_and_every_fault_is_counted(
+        self, cli: Cli, monkeypatch: pytest.MonkeyPatch, ok: bool
+    ) -> None:
+        faults = () if ok else (Fault("edited", 7, "row 7 was edited"),)
+        note = "the append-only trigger of envelopes is missing or switched off"
+        found = Report(ok, 9, "ab" * 32, 9, 2, 0, 0 if ok else 4_711, faults, (note,))
+
+        async def verify_audit(_: Path) -> Report:
+            return found
+
+        monkeypatch.setattr("harness.cli.audit.verify_audit", verify_audit)
+        ran = cli("audit", "verify")
+        assert note in ran.out
+        assert ran.code == (0 if ok else 5)
+        assert ok or "4711 faults" in ran.err
 
 
 class TestFiles:
@@ -179,10 +284,11 @@ class TestWithoutAStack:
         assert "db_conn_drift" in cli("scenarios").out
         assert any(row["fault"] == "cache_poison" for row in json.loads(cli("faults", "--json").out))
 
-    @pytest.mark.parametrize("base", ["80", "70000", "port"])
+    @pytest.mark.parametrize("base", ["80", "70000", "port", "²", "١٧٤٠٠", "-17400", "9" * 5_000])
     def test_a_first_port_that_is_none_is_refused(self, cli: Cli, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TRIAGE_PORT_BASE", base)
         cli("up").refused(2, "TRIAGE_PORT_BASE")
+        cli("doctor").refused(2, "TRIAGE_PORT_BASE")
 
     def test_a_home_that_holds_other_files_is_refused(self, cli: Cli, tmp_path: Path) -> None:
         (tmp_path / "home").mkdir()

@@ -11,6 +11,7 @@ from injector.errors import (
     BadArgumentError,
     BadTargetError,
     NoEvidenceError,
+    NotHealedError,
     NotOpenError,
     UnknownFaultError,
     WorldError,
@@ -19,7 +20,7 @@ from injector.fault import Spec, World
 from injector.injector import Injector
 from injector.journal import FaultJournal
 from injector.registry import FAULTS, check, find
-from services.platform.port import VerbFailedError
+from services.platform.port import PlatformDownError, VerbFailedError
 from tests.support.world import FakeFaults, shop_inventory
 
 WITHOUT_SERVER = [name for name in FAULTS if name != "cache_poison"]
@@ -117,3 +118,58 @@ async def test_a_platform_that_fails_is_one_sentence_and_the_fault_stays_to_be_h
     with pytest.raises(WorldError, match="service_stopped on orders: orders did not stop within 5 s"):
         await subject.inject(Spec("service_stopped", "orders"))
     assert [fault.state for fault in subject.open()] == ["injecting"]
+
+
+class BlindWorld(FakeFaults):
+    async def is_running(self, name: str) -> bool:
+        raise PlatformDownError("the process manager does not answer")
+
+
+@pytest.mark.asyncio
+async def test_evidence_that_the_platform_does_not_give_is_one_sentence_too(tmp_path: Path) -> None:
+    subject = injector(tmp_path, BlindWorld())
+    sentence = "service_stopped on orders: the process manager does not answer"
+    with pytest.raises(WorldError, match=sentence):
+        await subject.evidence(Spec("service_stopped", "orders"))
+    with pytest.raises(WorldError, match=sentence):
+        await subject.inject(Spec("service_stopped", "orders"))
+    (opened,) = subject.open()
+    with pytest.raises(WorldError, match=sentence):
+        await subject.heal(opened.id)
+
+
+@pytest.mark.asyncio
+async def test_a_cache_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    subject = injector(tmp_path, FakeFaults())  # its inventory has the cache on a port where nobody listens
+    with pytest.raises(WorldError, match="cache_poison on shop-cache: the cache does not answer"):
+        await subject.inject(Spec("cache_poison", "shop-cache"))
+    with pytest.raises(WorldError, match="cache_poison on shop-cache: the cache does not answer"):
+        await subject.evidence(Spec("cache_poison", "shop-cache"))
+
+
+class StubbornWorld(FakeFaults):
+    """One workload that never starts again, and one on which the platform breaks."""
+
+    async def start(self, name: str) -> None:
+        if name == "fulfilment":
+            raise VerbFailedError("fulfilment did not start")
+        if name != "catalog":
+            await super().start(name)
+
+
+@pytest.mark.asyncio
+async def test_healing_all_tries_each_and_names_those_that_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVIDENCE_TIMEOUT_S", 0.0)
+    times = (f"2026-01-01T00:00:0{n}+00:00" for n in range(9))
+    subject = Injector(World(StubbornWorld(), shop_inventory()), FaultJournal(tmp_path), now=lambda: next(times))
+    for target in ("orders", "fulfilment", "gateway", "catalog"):
+        await subject.inject(Spec("service_stopped", target))
+    with pytest.raises(NotHealedError, match=r"^2 of 4 open faults could not be healed") as caught:
+        await subject.heal_all()
+    said = str(caught.value)
+    assert "service_stopped-catalog-1" in said
+    assert "fulfilment did not start" in said
+    assert "\n" not in said
+    assert [fault.spec.target for fault in subject.open()] == ["catalog", "fulfilment"]

@@ -9,12 +9,32 @@ from pathlib import Path
 
 import pytest
 
+from broker.envelope import MAX_TTL_S
 from broker.errors import KeyringError, UnknownKeyVersionError, WrongChannelError
-from broker.keyring import KEPT_VERSIONS, Keyring, create_master, derive_role_file, load, rotate
+from broker.keyfile import read_passphrase, read_sealed, write_sealed
+from broker.keyring import (
+    KEPT_VERSIONS,
+    SPARED_S,
+    Keyring,
+    begin_rotation,
+    create_master,
+    derive_role_file,
+    finish_rotation,
+    load,
+    rotate,
+)
+from broker.runtime.keys import Keys
+from broker.runtime.metrics import Metrics
 from broker.subjects import BROKER_USERS, CHANNELS, ROLES, Role, channels_of
+from deploy.embedded.errors import HomeError
+from deploy.embedded.layout import layout
+from deploy.embedded.vault import ensure_passphrase
+from harness.control import passphrase
+from harness.doctor import _keys
 from tests.support.signing import master
 
 PASSPHRASE = "correct horse"
+HOUR_US = 3_600 * 1_000_000
 
 
 @pytest.fixture
@@ -77,7 +97,7 @@ class TestRotation:
 
     def test_only_the_last_versions_are_kept(self, master_file: Path) -> None:
         for _ in range(3):
-            ring = rotate(master_file, PASSPHRASE)
+            ring = rotate(master_file, PASSPHRASE, force=True)
         assert ring.versions == (2, 3, 4)
         assert len(ring.versions) == KEPT_VERSIONS
         with pytest.raises(UnknownKeyVersionError, match=r"version 1 of channel control is not among those held \(2,"):
@@ -88,6 +108,54 @@ class TestRotation:
         with pytest.raises(KeyringError, match="wrong passphrase"):
             rotate(master_file, "wrong")
         assert master_file.read_bytes() == before
+
+    def test_a_rotation_that_was_begun_signs_with_the_old_version_still(self, master_file: Path) -> None:
+        begun = begin_rotation(master_file, PASSPHRASE)
+        assert (begun.current, begun.versions) == (1, (1, 2))
+        assert load(master_file, PASSPHRASE) == begun
+        done = finish_rotation(master_file, PASSPHRASE)
+        assert (done.current, done.versions) == (2, (1, 2))
+        assert done.keys == begun.keys
+
+    def test_a_rotation_that_was_cut_off_is_gone_on_with(self, master_file: Path) -> None:
+        begun = begin_rotation(master_file, PASSPHRASE)
+        assert begin_rotation(master_file, PASSPHRASE) == begun, "no second new version"
+        done = finish_rotation(master_file, PASSPHRASE)
+        assert finish_rotation(master_file, PASSPHRASE) == done, "nothing was begun: nothing happens"
+
+    def test_the_oldest_version_is_dropped_when_the_rotation_is_finished(self, master_file: Path) -> None:
+        for _ in range(2):
+            rotate(master_file, PASSPHRASE)
+        assert begin_rotation(master_file, PASSPHRASE, force=True).versions == (1, 2, 3, 4)
+        assert finish_rotation(master_file, PASSPHRASE).versions == (2, 3, 4)
+
+    def test_a_version_is_spared_while_a_message_signed_with_it_may_be_due(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.keys"
+        create_master(path, PASSPHRASE)
+        rotate(path, PASSPHRASE, now_us=HOUR_US)  # version 1 was used until now
+        rotate(path, PASSPHRASE, now_us=20 * HOUR_US)
+        before = path.read_bytes()
+        with pytest.raises(KeyringError, match=r"version 1 cannot be dropped yet: .* another 0\.5 h .* --force"):
+            rotate(path, PASSPHRASE, now_us=24 * HOUR_US + HOUR_US // 2)
+        assert path.read_bytes() == before
+        assert rotate(path, PASSPHRASE, now_us=25 * HOUR_US).versions == (2, 3, 4)
+        with pytest.raises(KeyringError, match="version 2 cannot be dropped yet"):
+            rotate(path, PASSPHRASE, now_us=43 * HOUR_US)
+        assert rotate(path, PASSPHRASE, now_us=43 * HOUR_US, force=True).versions == (3, 4, 5)
+
+    def test_nothing_is_due_longer_than_a_version_is_spared(self) -> None:
+        assert SPARED_S >= MAX_TTL_S
+
+    def test_versions_of_unknown_age_are_taken_to_be_as_young_as_the_file(self, master_file: Path) -> None:
+        for _ in range(2):
+            rotate(master_file, PASSPHRASE)
+        owner, content = read_sealed(master_file, PASSPHRASE)
+        del content["since"]
+        write_sealed(master_file, owner, content, PASSPHRASE, replace=True)
+        written_us = master_file.stat().st_mtime_ns // 1_000
+        with pytest.raises(KeyringError, match="cannot be dropped yet"):
+            begin_rotation(master_file, PASSPHRASE, now_us=written_us + 23 * HOUR_US)
+        assert rotate(master_file, PASSPHRASE, now_us=written_us + 25 * HOUR_US).versions == (2, 3, 4)
 
     def test_a_role_file_cannot_be_rotated(self, tmp_path: Path) -> None:
         derive_role_file(master(), "log", tmp_path / "log.keys", PASSPHRASE)
@@ -214,6 +282,45 @@ class TestBadFiles:
         (tmp_path / "file").write_text("")
         with pytest.raises(KeyringError, match="cannot be written"):
             create_master(tmp_path / "file" / "m.keys", PASSPHRASE)
+
+
+class TestPassphraseFiles:
+    """`up`, the roles, the CLI and `doctor` read it the same way: the first line, without white space around it."""
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "correct horse",
+            "correct horse\n",
+            "correct horse \n",
+            " correct horse\r\n",
+            "correct horse\nchosen in May\n",
+        ],
+    )
+    def test_everybody_reads_the_same(self, content: str, tmp_path: Path) -> None:
+        place = layout(tmp_path)
+        place.passphrase.write_bytes(content.encode())
+        assert ensure_passphrase(place.passphrase) == PASSPHRASE
+        assert read_passphrase(place.passphrase) == PASSPHRASE
+        assert passphrase(place) == PASSPHRASE
+        derive_role_file(
+            create_master(place.master_keys, PASSPHRASE), "operator", place.role_keys("operator"), PASSPHRASE
+        )
+        keys = Keys(place.role_keys("operator"), place.passphrase, "operator", "operator-1", Metrics())
+        assert keys.keyring.owner == "operator"
+        assert _keys(tmp_path).ok
+
+    @pytest.mark.parametrize("content", ["", "\n", " \nsecond line"])
+    def test_nobody_takes_an_empty_one(self, content: str, tmp_path: Path) -> None:
+        place = layout(tmp_path)
+        place.passphrase.write_text(content)
+        with pytest.raises(HomeError, match="is empty"):
+            ensure_passphrase(place.passphrase)
+        with pytest.raises(KeyringError, match="is empty"):
+            read_passphrase(place.passphrase)
+        with pytest.raises(KeyringError, match="is empty"):
+            passphrase(place)
+        assert "is empty" in _keys(tmp_path).detail
 
 
 def test_rings_compare_by_what_they_hold() -> None:

@@ -10,9 +10,10 @@ import pytest
 from broker.contracts.control import Halt
 from broker.envelope import open_frame
 from broker.errors import KeyringError, UnknownKeyVersionError
+from broker.keyfile import read_passphrase
 from broker.keyring import create_master, derive_role_file, rotate
 from broker.port import Stored
-from broker.runtime.keys import Keys, read_passphrase
+from broker.runtime.keys import Keys
 from broker.runtime.metrics import Metrics
 
 PASSPHRASE = "correct horse"
@@ -81,6 +82,25 @@ def test_a_half_written_file_leaves_the_keys_as_they_were(home: Path) -> None:
     (home / "operator.keys").write_text("{")
     assert not operator.refresh()
     assert operator.keyring.current == 1
+
+
+def test_a_new_version_in_a_file_that_cannot_be_opened_ends_the_role_and_is_not_passed_over(home: Path) -> None:
+    metrics = Metrics()
+    operator, scheduler = keys(home), keys(home, "scheduler", metrics)
+    gate = scheduler.gate()
+    rotate_all(home)
+    operator.refresh()
+    good = (home / "scheduler.keys").read_bytes()
+    (home / "scheduler.keys").write_text("{")
+    frame = operator.signer.seal(Halt(reason="x"))
+    stored = Stored(1, open_frame(frame).ts, "triage.control.halt", frame)
+    with pytest.raises(KeyringError, match="damaged"):
+        gate.admit(stored)
+    assert (
+        metrics.registry.get_sample_value("triage_envelopes_refused_total", {"reason": "unknown_key_version"}) is None
+    )
+    (home / "scheduler.keys").write_bytes(good)
+    assert gate.admit(stored).message == Halt(reason="x"), "it was not passed over: read again, it is let in"
 
 
 def test_another_roles_file_is_refused(home: Path) -> None:

@@ -22,7 +22,7 @@ from broker.runtime.metrics import Metrics
 from broker.runtime.worker_host import Work, WorkerHost, answer_of
 from broker.subjects import Role
 from tests.support.machines import result, task
-from tests.support.signing import gate, signer
+from tests.support.signing import gate, master, signer
 
 pytestmark = pytest.mark.asyncio
 RESULT = "triage.result.log.i1.v1-t1.a1"
@@ -299,6 +299,34 @@ class TestRefusals:
             await scene.journal.advance(2)
         assert scene.journal.terminated == [(1, "wrong_channel")]
         assert scene.world.tries == []
+
+    async def test_an_order_of_an_unknown_key_version_is_given_back_before_it_is_refused(self) -> None:
+        scene = Scene()
+        order = task()
+        frame = signer("scheduler", journal=scene.journal, version=2).seal(order)
+        worker = scene.worker(scene.handler())
+        async with working(worker):
+            await scene.scheduler.publish(order.subject(), frame)
+            await scene.journal.advance(1)
+            assert scene.journal.terminated == []
+            await scene.journal.advance(20)
+        assert scene.journal.terminated == [(1, "unknown_key_version")], (
+            "nobody had the key, not at the last try either"
+        )
+        assert scene.world.tries == []
+
+    async def test_an_order_whose_key_comes_a_moment_later_is_done(self) -> None:
+        scene = Scene()
+        order = task()
+        worker = scene.worker(scene.handler())
+        async with working(worker):
+            await scene.scheduler.publish(
+                order.subject(), signer("scheduler", journal=scene.journal, version=2).seal(order)
+            )
+            await scene.journal.advance(1)
+            worker._gate.use(master(2).restricted_to("log"))
+            await scene.journal.advance(5)
+        assert [answer.status for answer in scene.answers()] == ["OK"]
 
     async def test_an_order_that_waited_too_long_is_not_acted_on(self) -> None:
         scene = Scene()
