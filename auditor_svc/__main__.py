@@ -6,26 +6,26 @@ from auditor_svc.checkpoint_file import FILE_NAME
 from auditor_svc.metrics import AuditMetrics
 from auditor_svc.shell import Auditor
 from auditor_svc.store import Store
-from broker.errors import KeyringError, SettingsError
+from broker.errors import KeyringError
 from broker.runtime.process import Context, service_main
+from broker.runtime.settings import audit_dsn
 
 
 async def audit(context: Context) -> None:
     """Audit until the process is to end.
 
     Raises:
-        SettingsError: no database is named.
+        SettingsError: no database is named, or the file that names it cannot be read.
         KeyringError: the key file is not the auditor's.
     """
     settings = context.settings
-    if not settings.audit_dsn:
-        raise SettingsError("audit_dsn is not set; the auditor needs a PostgreSQL database (TRIAGE_AUDIT_DSN)")
+    dsn = audit_dsn(settings)
     public_key = context.keyring.checkpoint_public
     if public_key is None:
         raise KeyringError(f"{settings.keys_file} holds no checkpoint key; derive the auditor's key file again")
     auditor = Auditor(
         context.broker,
-        Store(settings.audit_dsn),
+        Store(dsn),
         context.gate(),
         context.signer,
         context.keyring.sign_checkpoint,

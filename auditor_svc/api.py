@@ -139,14 +139,21 @@ def verify_export(
     )
 
 
-async def prepare(owner_dsn: str, auditor_role: str | None = None) -> tuple[str, ...]:
+async def prepare(
+    owner_dsn: str, auditor_role: str | None = None, auditor_password: str | None = None
+) -> tuple[str, ...]:
     """Bring the schema to this version as its owner, and let `auditor_role` read and add rows; return what was applied.
 
     An auditor whose own role is not the owner can then neither change the schema nor drop the append-only triggers.
+
+    Args:
+        auditor_password: given, the role is made if it is not there, and this becomes its password.
     """
     async with _opened(owner_dsn) as store:
         applied = await store.migrate()
         if auditor_role is not None:
+            if auditor_password is not None:
+                await store.ensure_login(auditor_role, auditor_password)
             await store.grant(auditor_role)
         return applied
 

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from auditor_svc.chain import ACCEPTED
 from auditor_svc.store import Batch
+from broker.errors import REFUSALS
 
 
 class AuditMetrics:
@@ -25,6 +26,9 @@ class AuditMetrics:
             "1 if the chain fitted its last checkpoint when it was taken up.",
             registry=registry,
         )
+
+        for refusal in REFUSALS:
+            self.refused.labels(refusal.name)
 
     def count(self, batch: Batch) -> None:
         """Count what was committed."""

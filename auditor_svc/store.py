@@ -94,6 +94,14 @@ class Store:
         async with self._connection() as session:
             return await migrations.migrate(session)
 
+    async def ensure_login(self, role: str, password: str) -> None:
+        """Let a database role log in with a password; make the role if it is not there. It owns nothing."""
+        async with self._connection() as session:
+            if await session.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role) == 0:
+                await session.execute(await session.fetchval("SELECT format('CREATE ROLE %I', $1::text)", role))
+            change = "SELECT format('ALTER ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)"
+            await session.execute(await session.fetchval(change, role, password))
+
     async def grant(self, role: str) -> None:
         """Let a database role that owns nothing here read and add rows, and nothing else."""
         async with self._connection() as session:

@@ -45,6 +45,7 @@ _TRY_S: Final = 5.0
 
 
 def _stream(name: str, subjects: tuple[str, ...], *, max_age_s: float, **more: Any) -> dict[str, Any]:
+    """One node keeps it unless `replicated` says otherwise."""
     return {
         "name": name,
         "subjects": list(subjects),
@@ -116,8 +117,21 @@ def consumer_config(queue: WorkQueue) -> dict[str, Any]:
     }
 
 
-async def ensure(url: str, password: str) -> None:
-    """Create what is missing and bring what differs up to date; `password` is that of user `admin`.
+def replicated(config: dict[str, Any], replicas: int) -> dict[str, Any]:
+    """Return a stream's or durable's configuration, kept by so many nodes of a cluster.
+
+    A single message may then be read from a node that is some milliseconds behind. Whoever reads one knows that: "not
+    there" is asked again (`MachineHost._compare`) or costs work that is done twice and fenced off (`WorkerHost`).
+    """
+    return {**config, "num_replicas": replicas}
+
+
+async def ensure(url: str, password: str, replicas: int = 1) -> None:
+    """Create what is missing and bring what differs up to date.
+
+    Args:
+        password: that of user `admin`.
+        replicas: how many nodes of the broker keep each stream: 1, or 3 with a cluster.
 
     Raises:
         BrokerDownError: not reachable, or the password is wrong.
@@ -126,11 +140,11 @@ async def ensure(url: str, password: str) -> None:
     link = await open_link(url, user=ADMIN_USER, password=password, name="setup")
     try:
         for config in stream_configs():
-            await _ensure_stream(link, config)
+            await _ensure_stream(link, replicated(config, replicas))
         for queue in WORK_QUEUES:
             # A create with the same name brings a consumer up to date.
             subject = f"$JS.API.CONSUMER.CREATE.{STREAM}.{queue.durable}.{queue.filter}"
-            await _ask(link, subject, {"stream_name": STREAM, "config": consumer_config(queue)})
+            await _ask(link, subject, {"stream_name": STREAM, "config": replicated(consumer_config(queue), replicas)})
     finally:
         await link.close()
 

@@ -139,10 +139,10 @@ CATALOGUE: dict[str, TaskType] = {
             "check_config",
             "ActionAgent",
             "read",
-            "compare what runs with what is declared: command, environment, network, foreign processes",
+            "compare what runs with what is declared: command, environment, limits, network, foreign processes",
             WORKLOADS,
             10.0,
-            meta=("drifted", "running", "paused"),
+            meta=("drifted", "running", "paused", "sound"),  # sound: it runs, as declared
         ),
         TaskType(
             "start",

@@ -26,6 +26,8 @@ FaultClass = Literal[
     "network_latency",
     "network_loss",
     "cpu_saturation",
+    "resource_limit",
+    "disk_full",
     "none",
 ]
 """The closed list a hypothesis chooses from. `none`: nothing is broken."""

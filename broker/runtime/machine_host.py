@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, Literal
+from typing import Any, Final, Generic, Literal, get_args
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -95,6 +95,8 @@ class MachineHost(Generic[StateT]):
         self._signer = signer
         self._gate = gate
         self._metrics = metrics or Metrics()
+        for outcome in get_args(Outcome):
+            self._metrics.commands.labels(outcome)
         self._health = health or Health()
         self._log: FilteringBoundLogger = (log or structlog.get_logger()).bind(machine=machine.name)
         self._sleep = sleep

@@ -7,12 +7,25 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from broker.errors import REFUSALS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Registered(Protocol):
+    """Whatever keeps its metrics in a registry."""
+
+    @property
+    def registry(self) -> CollectorRegistry: ...
 
 
 class Metrics:
@@ -51,8 +64,12 @@ class Metrics:
             "triage_fenced_total", "Results refused because another worker held the claim.", registry=registry
         )
         self.lag = Gauge("triage_host_lag_events", "Messages read and not yet decided upon.", registry=registry)
-        build = Gauge("triage_build_info", "Always 1.", ["version", "role", "instance"], registry=registry)
+        # `name`, for Prometheus has an `instance` of its own: the address it scraped.
+        build = Gauge("triage_build_info", "Always 1.", ["version", "role", "name"], registry=registry)
         build.labels(_version(), role, instance).set(1)
+        for refusal in REFUSALS:
+            self.refused.labels(refusal.name)
+        ProcessCollector(registry=registry)
 
 
 def _version() -> str:
@@ -76,10 +93,14 @@ class Health:
         with self._lock:
             self._checks[check] = holds
 
+    def checks(self) -> dict[str, bool]:
+        """Return the checks as they stand now."""
+        with self._lock:
+            return dict(self._checks)
+
     def report(self) -> dict[str, object]:
         """Return what /healthz answers."""
-        with self._lock:
-            checks = dict(self._checks)
+        checks = self.checks()
         ready = bool(checks) and all(checks.values())
         return {
             "status": "OK" if ready else "ERROR",
@@ -94,18 +115,35 @@ class Health:
         return self.report()["status"] == "OK"
 
 
-class MetricsServer:
-    """Serves /metrics and /healthz on 127.0.0.1 until `close`."""
+class HealthMetrics(Collector):
+    """The checks behind /healthz as a metric."""
 
-    def __init__(self, port: int, metrics: Metrics, health: Health) -> None:
+    NAME = "triage_health_check"
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield 1 for each check that holds, else 0."""
+        family = GaugeMetricFamily(self.NAME, "1 if the check behind /healthz holds, by name.", labels=["check"])
+        for check, holds in self._health.checks().items():
+            family.add_metric([check], float(holds))
+        yield family
+
+
+class MetricsServer:
+    """Serves /metrics and /healthz until `close`."""
+
+    def __init__(self, port: int, metrics: Registered, health: Health, host: str = "127.0.0.1") -> None:
         """
         Args:
             port: 0 takes a free one; see `port` afterwards.
+            host: address to listen on.
 
         Raises:
-            OSError: the port is in use.
+            OSError: the port is in use, or the address is none of this machine's.
         """
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(metrics, health))
+        self._server = ThreadingHTTPServer((host, port), _handler(metrics, health))
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="metrics", daemon=True)
@@ -118,7 +156,7 @@ class MetricsServer:
         self._server.server_close()
 
 
-def _handler(metrics: Metrics, health: Health) -> type[BaseHTTPRequestHandler]:
+def _handler(metrics: Registered, health: Health) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]

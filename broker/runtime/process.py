@@ -31,7 +31,7 @@ from broker.runtime.exits import Exit, exit_code
 from broker.runtime.keys import KEY_WATCH_S, Keys
 from broker.runtime.logging import complain, configure
 from broker.runtime.machine_host import MachineHost
-from broker.runtime.metrics import Health, Metrics, MetricsServer
+from broker.runtime.metrics import Health, HealthMetrics, Metrics, MetricsServer
 from broker.runtime.settings import Settings, load_settings
 from broker.runtime.worker_host import Handler, WorkerHost
 from broker.subjects import AGENTS, READERS, Role
@@ -259,10 +259,11 @@ async def _context(
     settings: Settings, inventory: Inventory, log: FilteringBoundLogger, stopping: asyncio.Event, connect: Connect
 ) -> AsyncIterator[Context]:
     metrics, health = Metrics(settings.role, settings.instance), Health(settings.role, settings.instance)
+    metrics.registry.register(HealthMetrics(health))
     health.set("broker", False)
     async with AsyncExitStack() as stack:
         if settings.metrics_port is not None:
-            stack.callback(_serve(settings.metrics_port, metrics, health).close)
+            stack.callback(_serve(settings.metrics_port, metrics, health, settings.metrics_host).close)
         keys = Keys(settings.keys_file, settings.passphrase_file, settings.role, settings.instance, metrics)
         broker = await _reach(settings, keys, log, connect)
         stack.push_async_callback(_close, broker)
@@ -270,11 +271,11 @@ async def _context(
         yield Context(settings, inventory, broker, keys, metrics, health, log, KillSwitch(), stopping)
 
 
-def _serve(port: int, metrics: Metrics, health: Health) -> MetricsServer:
+def _serve(port: int, metrics: Metrics, health: Health, host: str) -> MetricsServer:
     try:
-        return MetricsServer(port, metrics, health)
+        return MetricsServer(port, metrics, health, host)
     except OSError as error:
-        text = f"port {port} for /metrics cannot be used ({error.strerror}); is another one of this role running?"
+        text = f"{host}:{port} for /metrics cannot be used ({error.strerror}); is another one of this role running?"
         raise SettingsError(text) from error
 
 

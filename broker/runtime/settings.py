@@ -45,13 +45,26 @@ class Settings(BaseSettings):
     passphrase_file: Path = Path()
     """File whose first line opens the key file; `<home>/passphrase` unless given."""
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    """TCP port of /metrics and /healthz on 127.0.0.1; 0 takes a free one, None opens none."""
+    """TCP port of /metrics and /healthz; 0 takes a free one, None opens none."""
+    metrics_host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]+$")] = "127.0.0.1"
+    """Address that /metrics and /healthz listen on; in a container 0.0.0.0."""
     inventory_file: Path = Path()
     """`<home>/inventory.json` unless given."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    platform: Literal["embedded", "docker"] = "embedded"
+    """Which world the agents work on: processes under `home`, or containers behind the platform proxy."""
+    platform_url: Url | None = None
+    """Address of the platform proxy (docker)."""
+    platform_token_file: Path | None = None
+    """File whose first line is this role's token for the platform proxy."""
+    prometheus_url: Url | None = None
+    """Where the MetricAgent asks for history; None: it knows only the journal's telemetry."""
+
     audit_dsn: str | None = Field(default=None, repr=False)
     """PostgreSQL connection string of the audit store. May hold a password: never shown."""
+    audit_dsn_file: Path | None = None
+    """File whose first line is `audit_dsn`, where that is not given itself."""
 
     model_url: Url = "http://localhost:1234/v1"
     """OpenAI-compatible endpoint of the planner's model."""
@@ -98,6 +111,39 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(file).expanduser())
 
 
+def audit_dsn(settings: Settings) -> str:
+    """Return the connection string of the audit store: `audit_dsn`, else the first line of `audit_dsn_file`.
+
+    Raises:
+        SettingsError: neither is set, or the file cannot be read or is empty. The text never holds the string.
+    """
+    if settings.audit_dsn:
+        return settings.audit_dsn
+    if settings.audit_dsn_file is None:
+        raise SettingsError("audit_dsn is not set; the audit needs a PostgreSQL database (TRIAGE_AUDIT_DSN or _FILE)")
+    return first_line(settings.audit_dsn_file, "the audit store's connection string")
+
+
+def first_line(path: Path, what: str) -> str:
+    """Return the first line of a file that holds a secret.
+
+    Args:
+        what: what the file holds, for the sentence of a failure.
+
+    Raises:
+        SettingsError: it cannot be read, is no text or its first line is empty.
+    """
+    try:
+        line = path.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except OSError as error:
+        raise SettingsError(f"{path}, which holds {what}, cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}, which holds {what}, is no text; write it again") from error
+    if not line:
+        raise SettingsError(f"{path}, which holds {what}, is empty; write it again")
+    return line
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Return the settings; `overrides` (None: not given) beat environment and file.
 
@@ -131,9 +177,21 @@ def _nearest(name: str, cutoff: float = 0.0) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+NO_SETTINGS = frozenset(
+    {
+        "TRIAGE_PORT_BASE",
+        "TRIAGE_PROMETHEUS_PORT",
+        "TRIAGE_GRAFANA_PORT",
+        "TRIAGE_NATS_MONITORING_PORT",
+        "TRIAGE_NUI_PORT",
+    }
+)
+"""Variables of the command line and of the compose file, which are close to settings by their names only."""
+
+
 def _refuse_misspelt_environment() -> None:
-    """Other tools may own names under our prefix (`TRIAGE_PORT_BASE`), so only a near miss is a fault."""
-    for variable in os.environ:
+    """Other tools may own names under our prefix, so only a near miss is a fault."""
+    for variable in os.environ.keys() - NO_SETTINGS:
         name = variable.removeprefix(PREFIX).lower()
         if variable.startswith(PREFIX) and name not in Settings.model_fields and (near := _nearest(name, 0.8)):
             raise SettingsError(f"unknown environment variable {variable}{near} Settings are {PREFIX}<NAME>")

@@ -50,6 +50,7 @@ PULL_S: Final = 5.0
 IN_PROGRESS_S: Final = 1.0
 RETRY_S: Final = 0.2
 DEFAULT_TIMEOUT_S: Final = 60.0
+OUTCOMES: Final = ("answered", "answered_before", "fenced", "refused", "unfinished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,8 @@ class WorkerHost:
         self._tag: DecisionTag = tag
         self._timeout_s = timeout_s
         self._metrics = metrics or Metrics()
+        for outcome in OUTCOMES:
+            self._metrics.work.labels(outcome)
         self._log: FilteringBoundLogger = (log or structlog.get_logger()).bind(queue=durable)
         self._clock = clock
         self._sleep = sleep

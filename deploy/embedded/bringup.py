@@ -22,10 +22,12 @@ from broker.subjects import ADMIN_USER, BROKER_USERS
 from deploy.embedded import postgres
 from deploy.embedded.daemon import tail
 from deploy.embedded.errors import StartFailedError
-from deploy.embedded.keys import ensure_master, ensure_role_files
-from deploy.embedded.programs import HOST, Plan, Tier, Unit
+from deploy.embedded.keys import role_files
+from deploy.embedded.programs import HOST, Plan, Unit
+from deploy.keyfiles import ensure_master, ensure_role_files
 from deploy.nats.config import server_config, write_config
-from services.platform.embedded import health
+from deploy.status import Tier
+from services.platform import health
 from services.platform.embedded.supervisor import ProgramInfo, Supervisor
 
 Progress = Callable[[str, str], None]
@@ -91,10 +93,10 @@ class BringUp:
 
     async def _broker(self) -> None:
         self.progress("keys", "preparing")
-        master = await asyncio.to_thread(ensure_master, self.plan.layout, self.passphrase)
+        master = await asyncio.to_thread(ensure_master, self.plan.layout.master_keys, self.passphrase)
         await asyncio.to_thread(self._write_broker_config, master)
         self.progress("keys", "healthy")
-        files = asyncio.create_task(ensure_role_files(self.plan.layout, master, self.passphrase))
+        files = asyncio.create_task(ensure_role_files(master, role_files(self.plan.layout, self.passphrase)))
         try:
             await self._healthy(self._unit("nats"))
             await ensure(self.plan.nats_url, password=master.broker_password(ADMIN_USER))

@@ -18,13 +18,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deploy.errors import HomeError, StackError
 
-class StackError(Exception):
-    """Base: the stack could not be brought where it was asked to be."""
-
-
-class HomeError(StackError):
-    """The home directory cannot be used."""
+__all__ = [
+    "AlreadyUpError",
+    "HomeError",
+    "MissingServerError",
+    "NotUpError",
+    "PortInUseError",
+    "StackError",
+    "StartFailedError",
+]
 
 
 class PortInUseError(StackError):

@@ -1,83 +1,38 @@
-"""The stack's key files: one master, one file for each role, and their rotation in two passes.
-
-1. Every file holds the new version, and everybody signs with the old one still.
-2. Only once the last file of the first pass is written: every file names the new version as the one to sign with.
-
-So whenever a message under the new version can exist, it stands in every role's file. A crash anywhere leaves one of
-these states or a mixture of two neighbours, in which everybody understands everybody; rotating again goes on from there
-(`broker.keyring.begin_rotation`), and so does the next `up`.
-"""
+"""The embedded stack's key files: where they lie, and who may change them (`deploy/keyfiles.py` says how)."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from broker.errors import KeyringError
-from broker.keyring import Keyring, begin_rotation, create_master, derive_role_file, finish_rotation, load
-from broker.subjects import ROLES, Role
+from broker.keyring import Keyring
+from broker.subjects import ROLES
+from deploy import keyfiles
 from deploy.embedded.layout import Layout
-from services.platform.embedded.locks import try_lock
+from deploy.keyfiles import RoleFile
+from services.platform.locks import try_lock
 
 
-def ensure_master(layout: Layout, passphrase: str) -> Keyring:
-    """Return the master ring; make it the first time.
-
-    Raises:
-        KeyringError: wrong passphrase, damaged file.
-    """
-    if layout.master_keys.exists():
-        return load(layout.master_keys, passphrase)
-    return create_master(layout.master_keys, passphrase)
+def role_files(layout: Layout, passphrase: str) -> tuple[RoleFile, ...]:
+    """Return where each role's key file lies; one passphrase opens them all."""
+    return tuple(RoleFile(role, layout.role_keys(role), passphrase) for role in ROLES)
 
 
 async def ensure_role_files(layout: Layout, master: Keyring, passphrase: str) -> None:
-    """Write the key files that are missing or hold other keys than the master has for that role.
-
-    Side by side, for opening or sealing one costs some 80 ms of scrypt. When this returns, every file is on disk.
-
-    Raises:
-        KeyringError: a file cannot be written, or is there and cannot be opened: what nobody can read is not replaced.
-    """
-
-    def ensure(role: Role) -> None:
-        path = layout.role_keys(role)
-        if not path.exists() or load(path, passphrase) != master.restricted_to(role):
-            derive_role_file(master, role, path, passphrase)
-
-    await asyncio.gather(*(asyncio.to_thread(ensure, role) for role in ROLES))
-
-
-async def _write_role_files(layout: Layout, master: Keyring, passphrase: str) -> None:
-    """Write every role's file. Opening them first would double the time of a pass, and they differ anyway."""
-    await asyncio.gather(
-        *(asyncio.to_thread(derive_role_file, master, role, layout.role_keys(role), passphrase) for role in ROLES)
-    )
+    """Bring every role's file to what the master says; see `keyfiles.ensure_role_files`."""
+    await keyfiles.ensure_role_files(master, role_files(layout, passphrase))
 
 
 async def begin(layout: Layout, passphrase: str, *, force: bool = False) -> Keyring:
-    """Do the first pass; return the master's ring. When this returns, every role's file holds the new version.
-
-    Raises:
-        KeyringError: see `begin_rotation`, or a file cannot be written; nobody signs with the new version then.
-    """
-    master = await asyncio.to_thread(begin_rotation, layout.master_keys, passphrase, force=force)
-    await _write_role_files(layout, master, passphrase)
-    return master
+    """Do the first pass of a rotation; see `keyfiles.begin`."""
+    return await keyfiles.begin(layout.master_keys, passphrase, role_files(layout, passphrase), force=force)
 
 
 async def finish(layout: Layout, passphrase: str) -> Keyring:
-    """Do the second pass, after `begin`; return the master's ring.
-
-    Raises:
-        KeyringError: see `finish_rotation`, or a file cannot be written; some may sign with the new version then, and
-            all understand it.
-    """
-    master = await asyncio.to_thread(finish_rotation, layout.master_keys, passphrase)
-    await _write_role_files(layout, master, passphrase)
-    return master
+    """Do the second pass of a rotation; see `keyfiles.finish`."""
+    return await keyfiles.finish(layout.master_keys, passphrase, role_files(layout, passphrase))
 
 
 @contextmanager

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from broker.contracts.inventory import Probe
 from broker.subjects import Role
 from deploy.embedded import postgres, servers
 from deploy.embedded.layout import Layout
-from deploy.embedded.vault import Secrets
+from deploy.status import Tier
+from deploy.vault import Secrets
 from services.inventory.declared import Declared, declare
 from services.inventory.ports import LINKS, port
 from services.platform.embedded.home import SCOPE, STACK_MARKER
@@ -19,7 +19,6 @@ from services.platform.embedded.sections import Section
 from services.platform.embedded.world import Link, Program, World
 
 HOST = "127.0.0.1"
-Tier = Literal["server", "role", "shop"]
 
 PASSED_ON = ("TRIAGE_PLANNER_MODE", "TRIAGE_REPORT_GRACE_S", "TRIAGE_AUTO_APPROVE", "TRIAGE_LOG_LEVEL", "TRIAGE_CONFIG")
 """Settings of the caller's environment that roles inherit, besides TRIAGE_MODEL_*."""

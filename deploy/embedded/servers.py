@@ -1,8 +1,7 @@
-"""Commands and configuration of the small servers: the shop's NATS and Valkey."""
+"""Commands of the small servers, and the configuration of the shop's Valkey."""
 
 from __future__ import annotations
 
-import json
 import platform
 from pathlib import Path
 
@@ -24,21 +23,6 @@ def nats_command(config: Path) -> tuple[str, ...]:
         return (str(server_binary()), "-c", str(config))
     except FileNotFoundError as error:
         raise MissingServerError(str(error)) from error
-
-
-def shop_nats_config(port: int, monitoring_port: int, store: Path) -> str:
-    """Return the configuration of the shop's own queue: no accounts, loopback only, apart from the control plane's."""
-    settings = {
-        "server_name": "shop-mq",
-        "host": HOST,
-        "port": port,
-        "http": f"{HOST}:{monitoring_port}",
-        "logtime_utc": True,
-        "ping_interval": "2s",
-        "ping_max": 2,
-        "jetstream": {"store_dir": str(store), "max_file_store": 1024**3, "max_memory_store": 64 * 1024**2},
-    }
-    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.items())
 
 
 def valkey_command(config: Path) -> tuple[str, ...]:

@@ -19,13 +19,15 @@ from deploy.embedded.bringup import BringUp, Progress, caller_path
 from deploy.embedded.errors import AlreadyUpError, HomeError, NotUpError, StackError
 from deploy.embedded.layout import Layout, layout
 from deploy.embedded.programs import Plan, base_environment, units, world
-from deploy.embedded.status import StackRecord, StackStatus
-from deploy.embedded.vault import ensure_passphrase, ensure_secrets, write_private
+from deploy.embedded.status import StackRecord
+from deploy.nats.config import queue_config
+from deploy.status import StackStatus
+from deploy.vault import ensure_passphrase, ensure_secrets, write_private
 from services.inventory.declared import inventory
 from services.inventory.ports import DEFAULT_BASE
 from services.platform.embedded import processes
-from services.platform.embedded.locks import try_lock
 from services.platform.embedded.supervisor import Supervisor
+from services.platform.locks import try_lock
 from services.platform.port import PlatformDownError
 
 STOP_TIMEOUT_S = 12.0
@@ -135,7 +137,7 @@ class Stack:
         write_private(home.inventory, inventory(plan.port_base, secrets.model_dump()).encode())
         world(plan, self._environment()).save(home.world)
         mq, cache = home.data("shop-mq"), home.data("shop-cache")
-        text = servers.shop_nats_config(plan.port("shop-mq"), plan.port("shop-mq-monitoring"), mq)
+        text = queue_config(port=plan.port("shop-mq"), monitoring_port=plan.port("shop-mq-monitoring"), store=mq)
         write_private(mq / "nats.conf", text.encode())
         write_private(cache / "valkey.conf", servers.valkey_config(plan.port("shop-cache"), cache).encode())
         text = daemon.render_config(home, (unit.section for unit in units(plan)))

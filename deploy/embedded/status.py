@@ -1,16 +1,16 @@
-"""What a stack looks like from outside."""
+"""What an embedded stack looks like from outside."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from broker.contracts.base import Frozen
-from deploy.embedded.programs import HOST, Tier, Unit
-from services.platform.embedded import health, processes
+from deploy.embedded.programs import HOST, Unit
+from deploy.status import ProgramStatus
+from services.platform import health
+from services.platform.embedded import processes
 from services.platform.embedded.supervisor import ProgramInfo
 
 CHECK_TIMEOUT_S = 2.0
@@ -25,48 +25,6 @@ class StackRecord(Frozen):
     supervisord_pid: int
     since_us: int
     """Microseconds since the epoch."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramStatus:
-    """One program of the stack right now."""
-
-    name: str
-    tier: Tier
-    state: str
-    """supervisord's word: RUNNING, STOPPED, EXITED, BACKOFF, ...; PAUSED for a process stopped by a signal."""
-    pid: int | None
-    healthy: bool
-    detail: str
-    """What the health check said."""
-    rss_bytes: int
-    """Resident memory of its process tree; shared pages in proportion, so the sum over programs is what they take."""
-    since: datetime | None
-    restarts: int
-
-
-@dataclass(frozen=True, slots=True)
-class StackStatus:
-    """A stack that is up, whole or in parts."""
-
-    home: Path
-    port_base: int
-    since: datetime
-    programs: tuple[ProgramStatus, ...]
-
-    @property
-    def healthy(self) -> bool:
-        """Tell whether every program is."""
-        return all(program.healthy for program in self.programs)
-
-    @property
-    def rss_bytes(self) -> int:
-        """Resident memory of all programs."""
-        return sum(program.rss_bytes for program in self.programs)
-
-    def program(self, name: str) -> ProgramStatus | None:
-        """Return one program."""
-        return next((program for program in self.programs if program.name == name), None)
 
 
 async def supervisor(record: StackRecord) -> ProgramStatus:

@@ -10,15 +10,30 @@ from typing import Literal, Protocol
 class LinkFault:
     """What a link does to traffic from `source` to `destination`."""
 
-    mode: Literal["ok", "partition", "refuse", "latency", "drop"]
+    mode: Literal["ok", "partition", "refuse", "latency", "drop", "throttle"]
     latency_ms: float = 0.0
+    """How late what is sent arrives, each way; the handshake of a new connection is not delayed. Milliseconds."""
     drop_ratio: float = 0.0
     """Share of new connections that are reset, 0..1."""
     seed: int = 0
+    """Chooses which connections are dropped where the world draws them itself; a kernel draws its own."""
+    rate_kbit: float = 0.0
+    """For throttle: what passes from source to destination at most, kilobits per second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a workload may use at most; None: no limit."""
+
+    cpu_cores: float | None = None
+    memory_bytes: int | None = None
 
 
 class FaultPort(Protocol):
-    """Breaking things for real. Every call is idempotent; state is kept by the world, not by the caller."""
+    """Breaking things for real. Every call is idempotent; state is kept by the world, not by the caller.
+
+    A world that has no way to do one of them raises `NotOnThisPlatformError` and has touched nothing.
+    """
 
     async def kill(self, name: str) -> None:
         """SIGKILL the workload so that it stays down (the process manager does not bring it back)."""
@@ -61,3 +76,48 @@ class FaultPort(Protocol):
     async def is_frozen(self, name: str) -> bool: ...
 
     async def is_running(self, name: str) -> bool: ...
+
+    async def set_limits(self, name: str, limits: Limits) -> None:
+        """Give the workload other limits; fields that are None stay as they are. Another memory limit starts it anew,
+        so that it is held to it from its first byte on, and may be killed by the kernel for it at once."""
+        ...
+
+    async def reset_limits(self, name: str) -> None:
+        """Give it the declared limits back, and start it if it does not run."""
+        ...
+
+    async def limits(self, name: str) -> Limits:
+        """Return the limits it really has."""
+        ...
+
+    async def disconnect(self, name: str) -> None:
+        """Take the workload off all its networks while it runs."""
+        ...
+
+    async def reconnect(self, name: str) -> None:
+        """Put it back on every declared network, under its declared names."""
+        ...
+
+    async def disconnected(self, name: str) -> tuple[str, ...]:
+        """Return the declared networks it is not on."""
+        ...
+
+    async def break_names(self, name: str) -> None:
+        """Let nothing the workload asks its name server arrive there."""
+        ...
+
+    async def restore_names(self, name: str) -> None: ...
+
+    async def names_broken(self, name: str) -> bool: ...
+
+    async def fill_volume(self, name: str) -> None:
+        """Fill the workload's small volume with a foreign file until not a byte is left."""
+        ...
+
+    async def free_volume(self, name: str) -> None:
+        """Delete that file."""
+        ...
+
+    async def filler(self, name: str) -> int:
+        """Return the size of that file, bytes; 0 if there is none."""
+        ...

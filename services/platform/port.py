@@ -1,6 +1,7 @@
 """What a world offers to agents: look at workloads, and change them by a closed set of verbs.
 
-Adapters: `embedded/` (processes under supervisord), later docker and kubernetes. One contract suite holds for all.
+Adapters: `embedded/` (processes under supervisord), `docker/` (containers of a compose project) and, for whoever may
+not see the engine, `proxy/client.py`. One contract suite holds for all.
 What only the fault injector may do stands in `fault_port.py`, apart, so that no agent can reach it by accident.
 """
 
@@ -26,6 +27,10 @@ class NotManagedError(PlatformError):
     """The workload is not managed: the platform refuses to change it."""
 
 
+class RefusedError(PlatformError):
+    """The caller may not do this at all; nothing was touched."""
+
+
 class PlatformDownError(PlatformError):
     """The platform itself does not answer."""
 
@@ -34,11 +39,15 @@ class VerbFailedError(PlatformError):
     """The verb was carried out and did not reach its end state."""
 
 
+class NotOnThisPlatformError(PlatformError):
+    """This kind of world has no way to do it; nothing was touched."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """One difference between what is declared and what runs. Secret values are masked."""
 
-    what: Literal["command", "environment", "network", "process"]
+    what: Literal["command", "environment", "network", "process", "image", "limits", "container"]
     name: str
     declared: str
     actual: str

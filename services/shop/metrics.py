@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0)
@@ -15,6 +15,12 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "shop_requests_total", "Finished requests or messages.", ("operation", "status"), registry=self.registry
+        )
+        self._failures = Counter(
+            "shop_request_failures_total",
+            "Finished requests or messages that failed.",
+            ("operation",),
+            registry=self.registry,
         )
         self._durations = Histogram(
             "shop_request_duration_seconds",
@@ -32,10 +38,13 @@ class Metrics:
         )
         self._cores = Gauge("shop_scope_cpu_cores", "Cores in use by the service's scope.", registry=self.registry)
         self._memory = Gauge("shop_scope_memory_bytes", "Resident memory of the scope.", registry=self.registry)
+        ProcessCollector(registry=self.registry)
 
-    def request(self, operation: str, status: str, seconds: float) -> None:
+    def request(self, operation: str, status: str, seconds: float, *, failed: bool = False) -> None:
         """Count one finished request."""
         self._requests.labels(operation, status).inc()
+        # Also when none failed: a ratio needs both series from the first request on.
+        self._failures.labels(operation).inc(1 if failed else 0)
         self._durations.labels(operation).observe(seconds)
 
     def error(self, dependency: str, error_code: str) -> None:

@@ -1,7 +1,7 @@
 """`python -m services.shop.prepare`: makes the shop's users, databases, tables and goods.
 
-Reads `SHOP_ADMIN_DSN`, `ORDERS_DB_PASSWORD`, `CATALOG_DB_PASSWORD`. Exit code 0: prepared; 2: a variable is missing;
-7: the server cannot be reached or refuses, with its own words on standard error.
+Reads `SHOP_ADMIN_DSN`, `ORDERS_DB_PASSWORD`, `CATALOG_DB_PASSWORD`, each also as `<NAME>_FILE`. Exit code 0:
+prepared; 2: a variable is missing; 7: the server cannot be reached or refuses, with its own words on standard error.
 """
 
 from __future__ import annotations

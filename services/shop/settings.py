@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from services.shop.errors import SettingsError
@@ -28,6 +29,25 @@ class Environment:
         if not value:
             raise SettingsError(f"the environment variable {name} is not set; set it and start again")
         return value
+
+    def secret(self, name: str) -> str:
+        """Return a variable that must be there, or the first line of the file that `<name>_FILE` names.
+
+        The variable itself wins: whoever sets it means it.
+
+        Raises:
+            SettingsError: neither is set, or the file cannot be read or is empty. The text never holds the secret.
+        """
+        file = self._variables.get(f"{name}_FILE", "")
+        if self._variables.get(name) or not file:
+            return self.text(name)
+        try:
+            line = Path(file).read_text(encoding="utf-8").partition("\n")[0].strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{name}_FILE names {file}, which cannot be read ({type(error).__name__})") from error
+        if not line:
+            raise SettingsError(f"{name}_FILE names {file}, which is empty; write the secret into its first line")
+        return line
 
     def whole(self, name: str, low: int, high: int) -> int:
         """Return a whole number in `low..high`."""
@@ -89,7 +109,7 @@ class DatabaseTarget:
             env.whole(f"{prefix}_DB_PORT", 1, 65_535),
             env.text(f"{prefix}_DB_USER"),
             env.text(f"{prefix}_DB_NAME"),
-            env.text(f"{prefix}_DB_PASSWORD"),
+            env.secret(f"{prefix}_DB_PASSWORD"),
         )
 
 
@@ -181,9 +201,9 @@ class PrepareSettings:
     @classmethod
     def read(cls, env: Environment) -> Self:
         return cls(
-            env.text("SHOP_ADMIN_DSN"),
+            env.secret("SHOP_ADMIN_DSN"),
             {
-                "orders_db_password": env.text("ORDERS_DB_PASSWORD"),
-                "catalog_db_password": env.text("CATALOG_DB_PASSWORD"),
+                "orders_db_password": env.secret("ORDERS_DB_PASSWORD"),
+                "catalog_db_password": env.secret("CATALOG_DB_PASSWORD"),
             },
         )

@@ -63,7 +63,7 @@ class Service:
         """Count a finished request or message; `started_s` is `time.monotonic()` at its arrival."""
         now = time.monotonic()
         self.window.add(Sample(now, (now - started_s) * 1_000, error))
-        self.metrics.request(operation, status, now - started_s)
+        self.metrics.request(operation, status, now - started_s, failed=error is not None)
 
     def failed(self, dependency: str, error: Exception, **meta: Any) -> Failure:
         """Log one ERROR line for a failed request or message, under the name the real software gave the failure."""

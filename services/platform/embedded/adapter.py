@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from broker.contracts.telemetry import LogLine
-from services.platform.embedded import health, processes
-from services.platform.embedded.commands import COMMANDS
+from services.platform import health
+from services.platform.commands import COMMANDS
+from services.platform.embedded import processes
 from services.platform.embedded.home import Home
-from services.platform.embedded.ledger import Ledger, Past, Phase, Row
-from services.platform.embedded.locks import exclusive
 from services.platform.embedded.logs import read_lines
 from services.platform.embedded.view import View, foreign_processes
 from services.platform.embedded.world import Program
-from services.platform.port import Effect, NotManagedError, VerbFailedError, Workload
+from services.platform.ledger import Ledger
+from services.platform.port import Effect, VerbFailedError, Workload
+from services.platform.verbs import Act, Call, Needed, Verbs, when
 
 ANSWER_TIMEOUT_S = 8.0
 """How long a started workload has until it answers its health check (in whatever words)."""
@@ -26,40 +26,18 @@ PROBE_TIMEOUT_S = 0.5
 SETTLE_POLL_S = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One changing call: what it is about, what the world was, what its key did before."""
-
-    program: Program
-    before: Workload
-    past: Past
-
-    @property
-    def restarted_since_intent(self) -> bool:
-        """Tell whether the process was started after this key's intent was written down: an earlier caller did it
-        and died before it could say so."""
-        intent, started = self.past.intent, self.before.started_at_us
-        return intent is not None and started is not None and started >= intent.at_us
-
-
-_Needed = Callable[[_Call], str | None]
-"""Says why nothing is to be done, or None if the verb is to be carried out."""
-_Action = Callable[[_Call], Awaitable[str]]
-"""Carries a verb out; returns a sentence."""
+_Call = Call[Program]
 
 
 class EmbeddedPlatform:
     """Implements `services.platform.port.Platform` for the stack under a home.
 
-    A verb holds the workload's lock, so that two callers never change one workload at a time, and writes its intent
-    into the ledger before it touches anything. A repeated key whose effect was carried out returns `changed=False`;
-    one whose intent has no end (its caller died) looks at the world first and does only what is still missing.
-    """
+    A changing verb has its effect once per key (`services.platform.verbs`)."""
 
     def __init__(self, home: Path) -> None:
         self._home = Home(home.resolve())
         self._view = View(self._home)
-        self._ledger = Ledger(self._home.effects)
+        self._verbs: Verbs[Program] = Verbs(Ledger(self._home.effects), self._home.verb_lock, self._settled)
 
     async def list(self) -> tuple[Workload, ...]:
         """Return every workload in the order of declaration."""
@@ -82,9 +60,9 @@ class EmbeddedPlatform:
 
         async def act(call: _Call) -> str:
             await self._view.supervisor.start(name)
-            return await self._until_answering(call.program, "started")
+            return await self._until_answering(call.subject, "started")
 
-        return await self._verb(name, "start", key, _if(lambda w: w.pid is not None, f"{name} runs already"), act)
+        return await self._verb(name, "start", key, when(lambda w: w.pid is not None, f"{name} runs already"), act)
 
     async def stop(self, name: str, *, key: str) -> Effect:
         """Stop a workload, with everything in its process tree."""
@@ -93,7 +71,7 @@ class EmbeddedPlatform:
             await self._stop(call.before)
             return f"{name} stopped"
 
-        return await self._verb(name, "stop", key, _if(lambda w: w.pid is None, f"{name} does not run"), act)
+        return await self._verb(name, "stop", key, when(lambda w: w.pid is None, f"{name} does not run"), act)
 
     async def restart(self, name: str, *, key: str) -> Effect:
         """Stop and start a workload with the environment it has now, drifted or not."""
@@ -104,7 +82,7 @@ class EmbeddedPlatform:
         async def act(call: _Call) -> str:
             await self._stop(call.before)
             await self._view.supervisor.start(name)
-            return await self._until_answering(call.program, "restarted")
+            return await self._until_answering(call.subject, "restarted")
 
         return await self._verb(name, "restart", key, needed, act)
 
@@ -117,7 +95,7 @@ class EmbeddedPlatform:
             await _require_frozen(name, pid, True)
             return f"{name} paused"
 
-        return await self._verb(name, "pause", key, _if(lambda w: w.state == "paused", f"{name} is paused"), act)
+        return await self._verb(name, "pause", key, when(lambda w: w.state == "paused", f"{name} is paused"), act)
 
     async def resume(self, name: str, *, key: str) -> Effect:
         """Continue a paused workload."""
@@ -126,7 +104,7 @@ class EmbeddedPlatform:
             await _thaw(name, _pid(call.before))
             return f"{name} resumed"
 
-        return await self._verb(name, "resume", key, _if(lambda w: w.state != "paused", f"{name} is not paused"), act)
+        return await self._verb(name, "resume", key, when(lambda w: w.state != "paused", f"{name} is not paused"), act)
 
     async def reconcile(self, name: str, *, key: str) -> Effect:
         """Bring a workload back to its declaration; a paused one is resumed, a stopped one started."""
@@ -153,7 +131,7 @@ class EmbeddedPlatform:
             raise VerbFailedError(f"{name} cannot run {command[:60]!r}: {fault}")
 
         async def act(call: _Call) -> str:
-            _, sentence = await asyncio.to_thread(entry.run, call.program, args)
+            _, sentence = await asyncio.to_thread(entry.run, call.subject, args)
             return sentence
 
         return await self._verb(name, command, key, lambda call: None, act)
@@ -166,41 +144,13 @@ class EmbeddedPlatform:
 
     async def effects(self) -> tuple[tuple[str, str, str], ...]:
         """Return (key, workload, verb) of every effect that was begun, oldest first."""
-        return await asyncio.to_thread(self._ledger.begun)
+        return await self._verbs.effects()
 
     # -- carrying out
 
-    async def _verb(self, name: str, verb: str, key: str, needed: _Needed, act: _Action) -> Effect:
+    async def _verb(self, name: str, verb: str, key: str, needed: Needed[Program], act: Act[Program]) -> Effect:
         program = self._view.world.program(name)
-        if not program.managed:
-            raise NotManagedError(f"{name} is not managed: nothing may {verb} it")
-        async with exclusive(self._home.verb_lock(name)):
-            past = await asyncio.to_thread(self._ledger.past, key)
-            if past.done is not None:
-                return Effect(False, f"carried out before: {past.done.detail}")
-            call = _Call(program, await self._settled(name), past)
-            reason = needed(call)
-            if reason is not None:
-                await self._note(call, key, verb, "done", reason)
-                return Effect(False, reason)
-            return await self._carry_out(call, key, verb, act)
-
-    async def _carry_out(self, call: _Call, key: str, verb: str, act: _Action) -> Effect:
-        if call.past.intent is None:
-            await self._note(call, key, verb, "intent")
-        try:
-            detail = await act(call)
-        except VerbFailedError as error:
-            await self._note(call, key, verb, "failed", str(error))
-            raise
-        await self._note(call, key, verb, "done", detail, changed=True)
-        return Effect(True, detail, call.before.drift if verb == "reconcile" else ())
-
-    async def _note(
-        self, call: _Call, key: str, verb: str, phase: Phase, detail: str = "", *, changed: bool = False
-    ) -> None:
-        row = Row(key, call.program.name, verb, phase, time.time_ns() // 1_000, detail, changed)
-        await asyncio.to_thread(self._ledger.append, row)
+        return await self._verbs.carry_out(program, name, program.managed, verb, key, needed, act)
 
     async def _settled(self, name: str) -> Workload:
         """Return a workload once its process is past the instant between fork and exec, where nothing can be told."""
@@ -212,7 +162,7 @@ class EmbeddedPlatform:
             await asyncio.sleep(SETTLE_POLL_S)
 
     async def _reconcile(self, call: _Call) -> str:
-        name, before = call.program.name, call.before
+        name, before = call.subject.name, call.before
         done: list[str] = []
         if before.state == "paused":
             await _thaw(name, _pid(before))
@@ -221,9 +171,9 @@ class EmbeddedPlatform:
         done += await asyncio.to_thread(self._end_foreign, name, before.pid)
         if before.pid is None or any(item.what in ("command", "environment") for item in before.drift):
             await self._stop(before)
-            await self._view.supervisor.configure(name, call.program.environment)
+            await self._view.supervisor.configure(name, call.subject.environment)
             await self._view.supervisor.start(name)
-            done.append(await self._until_answering(call.program, "started as declared"))
+            done.append(await self._until_answering(call.subject, "started as declared"))
         await self._require_declared(name)
         return "; ".join(done)
 
@@ -260,10 +210,6 @@ class EmbeddedPlatform:
             if time.monotonic() > deadline:
                 return f"{program.name} {what}, silent so far: {answer.sentence}"
             await asyncio.sleep(0.05)
-
-
-def _if(condition: Callable[[Workload], bool], reason: str) -> _Needed:
-    return lambda call: reason if condition(call.before) else None
 
 
 def _pid(workload: Workload) -> int:

@@ -7,16 +7,12 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from services.platform.embedded.links import describe
+from services.platform.differences import describe, environment
 from services.platform.embedded.world import Link, Program
 from services.platform.fault_port import LinkFault
 from services.platform.links.model import OK
 from services.platform.port import Drift
 
-UNSET = "(unset)"
-MASK = "***"
-SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|DSN|PASSPHRASE", re.IGNORECASE)
-"""Variables that are masked even if nobody declared them secret."""
 IGNORED = re.compile(r"SUPERVISOR_\w+|LC_CTYPE")
 """Set by supervisord and by Python's start-up; nobody declares them."""
 
@@ -31,24 +27,9 @@ class Foreign:
 
 def environment_drift(program: Program, base: Mapping[str, str], actual: Mapping[str, str]) -> list[Drift]:
     """Compare every variable a process has with what it should have. A difference in a secret says only that."""
-    declared = {**base, **program.environment}
-    names = sorted(name for name in {*declared, *actual} if not IGNORED.fullmatch(name))
-    return [
-        _environment_drift(name, declared.get(name), actual.get(name), _is_secret(program, name))
-        for name in names
-        if declared.get(name) != actual.get(name)
-    ]
-
-
-def _is_secret(program: Program, name: str) -> bool:
-    return name in program.secrets or SECRET_NAME.search(name) is not None
-
-
-def _environment_drift(name: str, declared: str | None, actual: str | None, secret: bool) -> Drift:
-    if secret:
-        declared = None if declared is None else MASK
-        actual = None if actual is None else f"{MASK} (another value)"
-    return Drift("environment", name, UNSET if declared is None else declared, UNSET if actual is None else actual)
+    seen = {name: value for name, value in actual.items() if not IGNORED.fullmatch(name)}
+    declared = {name: value for name, value in {**base, **program.environment}.items() if not IGNORED.fullmatch(name)}
+    return environment(declared, seen, frozenset(program.secrets))
 
 
 def command_drift(program: Program, actual: tuple[str, ...]) -> list[Drift]:

@@ -14,13 +14,13 @@ import psutil
 
 from services.platform.embedded import processes
 from services.platform.embedded.home import Home, scope_of
-from services.platform.embedded.locks import exclusive
 from services.platform.embedded.supervisor import Supervisor
 from services.platform.embedded.view import View
 from services.platform.embedded.world import Program
-from services.platform.fault_port import LinkFault
+from services.platform.fault_port import Limits, LinkFault
 from services.platform.links.model import OK
-from services.platform.port import VerbFailedError
+from services.platform.locks import exclusive
+from services.platform.port import NotOnThisPlatformError, VerbFailedError
 
 HOG_MARKER = "TRIAGE_HOG"
 """CPU burners carry this variable beside the scope of their victim."""
@@ -94,7 +94,13 @@ class EmbeddedFaults:
         return found
 
     async def set_link(self, source: str, destination: str, fault: LinkFault) -> None:
-        """Change what the link does to traffic from `source` to `destination`."""
+        """Change what the link does to traffic from `source` to `destination`.
+
+        Raises:
+            NotOnThisPlatformError: throttle.
+        """
+        if fault.mode == "throttle":
+            raise _not_here("a link's bandwidth cannot be taken away")
         links = self._view.links
         await links.set(links.named(source, destination), fault)
 
@@ -133,6 +139,48 @@ class EmbeddedFaults:
         """Tell whether the workload has a process, frozen or not."""
         return (await self._supervisor.program(self._program(name).name)).pid is not None
 
+    # -- what takes a kernel's containers
+
+    async def set_limits(self, name: str, limits: Limits) -> None:
+        raise _not_here("a workload has no limits of its own")
+
+    async def reset_limits(self, name: str) -> None:
+        """Nothing is ever limited here."""
+
+    async def limits(self, name: str) -> Limits:
+        """Return that there are none."""
+        return Limits()
+
+    async def disconnect(self, name: str) -> None:
+        raise _not_here("a workload cannot leave its network")
+
+    async def reconnect(self, name: str) -> None:
+        """Nothing is ever disconnected here."""
+
+    async def disconnected(self, name: str) -> tuple[str, ...]:
+        """Return that it is on all of them."""
+        return ()
+
+    async def break_names(self, name: str) -> None:
+        raise _not_here("a workload has no name server of its own")
+
+    async def restore_names(self, name: str) -> None:
+        """Nothing is ever broken here."""
+
+    async def names_broken(self, name: str) -> bool:
+        """Return that they are not."""
+        return False
+
+    async def fill_volume(self, name: str) -> None:
+        raise _not_here("a workload has no volume of its own")
+
+    async def free_volume(self, name: str) -> None:
+        """Nothing is ever filled here."""
+
+    async def filler(self, name: str) -> int:
+        """Return that there is none."""
+        return 0
+
     # -- inside
 
     def _locked(self, name: str) -> AbstractAsyncContextManager[None]:
@@ -165,6 +213,10 @@ class EmbeddedFaults:
 
     def _find_hogs(self, name: str) -> list[psutil.Process]:
         return list(processes.carrying({**scope_of(self._home, name), HOG_MARKER: name}))
+
+
+def _not_here(why: str) -> NotOnThisPlatformError:
+    return NotOnThisPlatformError(f"the embedded platform cannot do this: {why}; use the docker platform")
 
 
 def _spawn_hogs(marks: dict[str, str], count: int) -> None:

@@ -80,14 +80,5 @@ class LinkClient:
         return answer
 
 
-def describe(fault: LinkFault) -> str:
-    """Return a fault in a few words."""
-    if fault.mode == "latency":
-        return f"latency {fault.latency_ms:g} ms"
-    if fault.mode == "drop":
-        return f"drop {fault.drop_ratio:g} of new connections"
-    return fault.mode
-
-
 def _fault(row: dict[str, Any]) -> LinkFault:
     return LinkFault(row["mode"], row["latency_ms"], row["drop_ratio"], row["seed"])

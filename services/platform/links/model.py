@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from hashlib import blake2b
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from services.platform.fault_port import LinkFault
 
-MODES: tuple[str, ...] = get_args(get_type_hints(LinkFault)["mode"])
+MODES: tuple[str, ...] = ("ok", "partition", "refuse", "latency", "drop")
+"""What the proxies can do; a link has no bandwidth of its own to take away."""
 MAX_LATENCY_MS = 60_000.0
 OK = LinkFault("ok")
 
@@ -21,7 +22,7 @@ def parse_fault(body: Any) -> LinkFault:
     """
     if not isinstance(body, dict):
         raise ValueError("a link fault is a JSON object")
-    unknown = set(body) - {"mode", "latency_ms", "drop_ratio", "seed"}
+    unknown = set(body) - {"mode", "latency_ms", "drop_ratio", "seed", "rate_kbit"}
     if unknown:
         raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
     mode = body.get("mode")

@@ -10,7 +10,7 @@ from pathlib import Path
 from broker.contracts.base import Frozen
 from broker.errors import KeyringError, SchemaError
 from broker.keyfile import read_passphrase
-from deploy.embedded.errors import HomeError
+from deploy.errors import HomeError
 
 _BYTES = 24
 
@@ -38,7 +38,7 @@ def ensure_secrets(path: Path) -> Secrets:
         write_private(path, drawn.encode())
         return drawn
     except (OSError, SchemaError) as error:
-        raise HomeError(f"{path} cannot be used ({error}); `triage down --wipe` removes this stack's data") from error
+        raise HomeError(f"{path} cannot be used ({error}); take the stack down with its data and start anew") from error
 
 
 def ensure_passphrase(path: Path, draw: Callable[[], str] = lambda: secrets.token_urlsafe(32)) -> str:
