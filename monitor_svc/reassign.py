@@ -141,11 +141,12 @@ class Reassigner:
     async def _on_connection(self, event: Connection) -> None:
         live = self._up.setdefault((event.user, event.client), {})
         if event.kind == "connect":
+            live.pop(event.number, None)  # a restarted broker counts from the beginning
             live[event.number] = self._seen
             up = AgentUp(instance=event.client, role=event.user, connection=event.number)
             await self._say_once(up, f"up-{event.event}")
             return
-        live.pop(event.number, None)
+        _end(live, event.number)
         newer = min(live.values(), default=None)
         if not live:
             del self._up[(event.user, event.client)]
@@ -182,3 +183,11 @@ class Reassigner:
         except DuplicateError:
             return False
         return True
+
+
+def _end(live: dict[int, int], number: int) -> None:
+    """Forget a connection that ended, and those that came before it: a broker that is killed never says how its
+    connections ended, and what they leave behind must not pass for a newer one."""
+    if number in live:
+        for older in list(live)[: list(live).index(number) + 1]:
+            del live[older]

@@ -46,7 +46,18 @@ def name_of(error: BaseException) -> str:
 class Prober:
     """Probes devices; holds the HTTP client and the last reading of processor time by device."""
 
-    def __init__(self, objective: Objective, *, timeout_s: float = PROBE_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        timeout_s: float = PROBE_TIMEOUT_S,
+        explain: Callable[[str, ProbeError], ProbeError] = lambda device, failure: failure,
+    ) -> None:
+        """
+        Args:
+            explain: given a device and how its probe failed, returns what is to be said of it.
+        """
+        self._explain = explain
         self._objective = objective
         self._timeout_s = timeout_s
         self._cpu: dict[str, tuple[float, float]] = {}
@@ -68,13 +79,13 @@ class Prober:
             async with asyncio.timeout(self._timeout_s):
                 return await self._ask(device, at)
         except ProbeError as failure:
-            return mapping.of_failure(device, at, failure)
+            return mapping.of_failure(device, at, self._explain(device.name, failure))
         except Exception as error:
             # Garbage from a device must cost its own sample only, whatever it makes our libraries raise.
             code = name_of(error)
             waited = f" within {self._timeout_s:g} s" if code == "TIMEOUT" else ""
             text = f"{device.name} at {device.host}:{device.port} did not answer its probe{waited}: {code}"
-            return mapping.of_failure(device, at, ProbeError(code, text))
+            return mapping.of_failure(device, at, self._explain(device.name, ProbeError(code, text)))
 
     async def _ask(self, device: Device, at: datetime) -> Telemetry:
         if device.probe == "http":

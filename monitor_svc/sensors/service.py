@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -31,6 +32,16 @@ PUBLISH_TIMEOUT_S: Final = 1.5
 STATUS_NUMBER: Final = {"OK": 0, "WARN": 1, "ERROR": 2}
 
 
+MEASURED: Final = {
+    "latency_ms": ("latency_seconds", "Time of the probe's answer; of the traffic, its 95th percentile.", 0.001),
+    "cpu_load": ("cpu_cores", "Cores in use by the device and everything in its scope.", 1.0),
+    "mem_usage": ("memory_bytes", "Resident memory of the device.", 1.0),
+    "success_ratio": ("success_ratio", "Share of good answers in the last window, 0..1.", 1.0),
+    "request_rate": ("requests_per_second", "Requests per second in the last window.", 1.0),
+}
+"""Telemetry's values as metrics: what they are called behind `triage_device_`, what they mean, and to the base unit."""
+
+
 class Sampler(Protocol):
     """What takes one sample; `probes.Prober` outside of tests."""
 
@@ -47,6 +58,21 @@ class SensorMetrics:
         self.status = Gauge(
             "triage_device_status", "0 OK, 1 WARN, 2 ERROR, as last sampled.", ["device"], registry=registry
         )
+        self._values = {
+            name: (Gauge(f"triage_device_{family}", text, ["device"], registry=registry), factor)
+            for name, (family, text, factor) in MEASURED.items()
+        }
+
+    def show(self, sample: Telemetry) -> None:
+        """Show a published sample; what it did not measure is not shown, rather than the value before."""
+        self.status.labels(sample.device_id).set(STATUS_NUMBER[sample.status])
+        for name, (gauge, factor) in self._values.items():
+            value = getattr(sample.metrics, name)
+            if value is not None:
+                gauge.labels(sample.device_id).set(value * factor)
+            else:
+                with suppress(KeyError):
+                    gauge.remove(sample.device_id)
 
 
 class Sensors:
@@ -114,7 +140,7 @@ class Sensors:
             return
         self._dropping.discard(device.name)
         self._metrics.samples.labels(device.name, "published").inc()
-        self._metrics.status.labels(device.name).set(STATUS_NUMBER[sample.status])
+        self._metrics.show(sample)
         self._on_sample(True)
 
     def _say_dropping(self, device: str, error: Exception) -> None:

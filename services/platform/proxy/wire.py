@@ -1,0 +1,160 @@
+"""What goes over the wire between the proxy and its clients: verbs, their arguments and results, and errors by kind.
+
+The verbs are read off the two ports themselves, so that the wire can never say anything else than they do:
+`POST /v1/<verb>` for the platform, `POST /v1/fault.<verb>` for the fault port; the body is a JSON object with the
+parameters by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Protocol, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+
+from broker.contracts.base import describe
+from services.platform import port
+from services.platform.docker.readings import ContainerRow, Signal, Usage
+from services.platform.fault_port import FaultPort
+from services.platform.port import (
+    NotManagedError,
+    NotOnThisPlatformError,
+    Platform,
+    PlatformDownError,
+    PlatformError,
+    RefusedError,
+    UnknownWorkloadError,
+    VerbFailedError,
+)
+from services.platform.proxy.policy import FAULT
+
+MAX_BODY: Final = 64 * 1024
+"""Bytes of a call."""
+STATUS: dict[type[PlatformError], int] = {
+    RefusedError: 403,
+    NotManagedError: 403,
+    UnknownWorkloadError: 404,
+    VerbFailedError: 409,
+    NotOnThisPlatformError: 501,
+    PlatformDownError: 503,
+    PlatformError: 400,
+}
+"""HTTP status of each kind of error; the first that fits counts."""
+_BY_NAME = {kind.__name__: kind for kind in STATUS}
+
+
+class Extra(Protocol):
+    """What the proxy offers besides the two ports."""
+
+    async def stats(self, name: str) -> Usage: ...
+
+    async def containers(self) -> tuple[ContainerRow, ...]: ...
+
+
+class ExtraFaults(Protocol):
+    """What the proxy offers the injector besides the fault port."""
+
+    async def kill_role(self, instance: str, signal: Signal) -> None: ...
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One call that can be made. Its models are made when they are first needed: few programs need more than a few."""
+
+    name: str
+    said: Callable[..., Any]
+    """The port's own declaration."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method that carries it out."""
+        return self.said.__name__
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """Model of its parameters by name."""
+        fields: dict[str, Any] = {
+            parameter.name: (
+                self._hints[parameter.name],
+                ... if parameter.default is inspect.Parameter.empty else parameter.default,
+            )
+            for parameter in inspect.signature(self.said).parameters.values()
+            if parameter.name != "self"
+        }
+        return create_model(f"{self.method}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
+
+    @cached_property
+    def result(self) -> TypeAdapter[Any]:
+        """Reads and writes its result."""
+        return TypeAdapter(self._hints["return"])
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self.said)
+
+    def read(self, body: bytes) -> dict[str, Any]:
+        """Return the arguments of a call.
+
+        Raises:
+            PlatformError: they are not what the verb takes. One sentence.
+        """
+        try:
+            given = self.arguments.model_validate_json(body or b"{}")
+        except ValidationError as error:
+            raise PlatformError(f"{self.name} was called with wrong arguments: {describe(error)}") from error
+        return {name: getattr(given, name) for name in type(given).model_fields}
+
+    def target(self, arguments: Mapping[str, Any]) -> str:
+        """Return what a call is about, for logs; empty if it is about the whole world."""
+        if "source" in arguments:
+            return f"{arguments['source']}--{arguments.get('destination', '')}"
+        return str(arguments.get("name", arguments.get("instance", "")))
+
+
+def _verbs(of: type, prefix: str = "") -> dict[str, Verb]:
+    methods = (
+        item for item in vars(of).items() if not item[0].startswith("_") and inspect.iscoroutinefunction(item[1])
+    )
+    return {f"{prefix}{name}": Verb(f"{prefix}{name}", method) for name, method in methods}
+
+
+PLATFORM_VERBS: dict[str, Verb] = _verbs(Platform) | _verbs(Extra)
+FAULT_VERBS: dict[str, Verb] = _verbs(FaultPort, FAULT) | _verbs(ExtraFaults, FAULT)
+VERBS: dict[str, Verb] = PLATFORM_VERBS | FAULT_VERBS
+
+
+def status_of(error: PlatformError) -> int:
+    """Return the HTTP status of an error."""
+    return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+
+
+def error_body(error: PlatformError) -> dict[str, str]:
+    """Return what an error looks like on the wire."""
+    kind = next(kind for kind in STATUS if isinstance(error, kind))
+    return {"kind": kind.__name__, "text": str(error)}
+
+
+def error_of(body: Any) -> PlatformError:
+    """Return the error that came over the wire; one of an unknown kind is the base kind."""
+    kind, text = (body.get("kind"), body.get("text")) if isinstance(body, dict) else (None, None)
+    return _BY_NAME.get(str(kind), port.PlatformError)(str(text or "the platform proxy gave no reason"))
+
+
+__all__ = [
+    "FAULT_VERBS",
+    "MAX_BODY",
+    "PLATFORM_VERBS",
+    "STATUS",
+    "VERBS",
+    "ContainerRow",
+    "Extra",
+    "ExtraFaults",
+    "Signal",
+    "Verb",
+    "error_body",
+    "error_of",
+    "status_of",
+]
