@@ -5,6 +5,7 @@ InjectorError
 ├── UnknownFaultError     no such fault; names the nearest
 ├── BadTargetError        the fault does not apply to this target; names those it applies to
 ├── BadArgumentError      an argument is unknown or out of bounds
+├── NotHereError          the fault cannot be made on this platform; names those where it can
 ├── NotOpenError          there is no open fault of this id
 ├── NoEvidenceError       injected, but the world does not show it (or healed, and it still does)
 ├── WorldError            the platform could not carry it out; what was begun stays in the journal of faults
@@ -13,6 +14,15 @@ InjectorError
 """
 
 from __future__ import annotations
+
+from services.platform.port import (
+    NotManagedError,
+    NotOnThisPlatformError,
+    PlatformDownError,
+    PlatformError,
+    RefusedError,
+    UnknownWorkloadError,
+)
 
 
 class InjectorError(Exception):
@@ -31,6 +41,10 @@ class BadArgumentError(InjectorError):
     """An argument is unknown or out of bounds."""
 
 
+class NotHereError(InjectorError):
+    """The fault cannot be made on this platform."""
+
+
 class NotOpenError(InjectorError):
     """No open fault has this id."""
 
@@ -45,3 +59,24 @@ class WorldError(InjectorError):
 
 class NotHealedError(InjectorError):
     """Some faults are left after all were tried."""
+
+
+WORLD_EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (UnknownWorkloadError, 3),
+    (NotManagedError, 4),
+    (RefusedError, 4),
+    (NotOnThisPlatformError, 4),
+    (PlatformDownError, 7),
+    (PlatformError, 1),
+)
+"""What the platform's own refusals mean as an exit code, for who may not import the platform. First match wins."""
+
+
+def world_exit_code(error: BaseException | None) -> int | None:
+    """Return the exit code of a platform's error, or of one that was made from it; None if it is neither."""
+    while error is not None:
+        for kind, code in WORLD_EXIT_CODES:
+            if isinstance(error, kind):
+                return code
+        error = error.__cause__
+    return None

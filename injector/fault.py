@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from broker.contracts.base import Scalar
 from broker.contracts.inventory import Inventory
 from broker.contracts.plan import FaultClass
 from services.platform.fault_port import FaultPort
+
+Platform = Literal["embedded", "docker"]
+EVERYWHERE: tuple[Platform, ...] = ("embedded", "docker")
+CONTAINERS: tuple[Platform, ...] = ("docker",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class World:
 
     port: FaultPort
     inventory: Inventory
+    platform: Platform = "embedded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class Fault(Protocol):
     """Names of the workloads (or `source--destination` links) it applies to; the first is the default."""
     arguments: Mapping[str, tuple[float, float, float]]
     """Numeric arguments: default, least, greatest."""
+    platforms: tuple[Platform, ...]
+    """Where it can be made."""
 
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
         """Return the device and fault class a right diagnosis names."""

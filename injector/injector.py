@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from injector.errors import NoEvidenceError, NotHealedError, NotOpenError, WorldError
+from injector.errors import NoEvidenceError, NotHealedError, NotHereError, NotOpenError, WorldError
 from injector.fault import Evidence, Spec, World
 from injector.journal import FaultJournal, OpenFault
 from injector.registry import check
@@ -54,11 +54,16 @@ class Injector:
         """Break it. On return the world shows the fault.
 
         Raises:
-            UnknownFaultError, BadTargetError, BadArgumentError: nothing was touched.
+            UnknownFaultError, BadTargetError, BadArgumentError, NotHereError: nothing was touched.
             NoEvidenceError: carried out, but the world does not show it; it stays in the journal, so that it is healed.
             WorldError: the platform could not carry it out; likewise.
         """
         fault = check(spec)
+        if self._world.platform not in fault.platforms:
+            raise NotHereError(
+                f"{spec.fault} cannot be made on the {self._world.platform} platform; "
+                f"it can on {', '.join(fault.platforms)}"
+            )
         record = self._journal.begin(spec, self._now())
         with _named(spec):
             await fault.inject(self._world, spec)

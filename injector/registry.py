@@ -9,8 +9,10 @@ from injector.fault import Fault, Spec
 from injector.faults.cache import CachePoison
 from injector.faults.configuration import DbConnDrift, DbWrongPassword
 from injector.faults.cpu import CpuHog
-from injector.faults.network import ConnectionsDropped, NetworkLatency, NetworkPartition
+from injector.faults.isolation import DnsBroken, NetworkDisconnected
+from injector.faults.network import ConnectionsDropped, NetworkLatency, NetworkPartition, NetworkThrottle
 from injector.faults.process import QueueStopped, ServiceHung, ServiceKilled, ServiceStopped
+from injector.faults.resources import CpuLimit, DiskFull, MemoryLimit
 
 _ALL: tuple[Fault, ...] = (
     ServiceStopped(),
@@ -24,6 +26,12 @@ _ALL: tuple[Fault, ...] = (
     ConnectionsDropped(),
     CpuHog(),
     QueueStopped(),
+    CpuLimit(),
+    MemoryLimit(),
+    NetworkThrottle(),
+    NetworkDisconnected(),
+    DnsBroken(),
+    DiskFull(),
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 

@@ -66,6 +66,7 @@ class ActionAgent(Agent):
             "drifted": bool(drift),
             "running": workload.state == "running",
             "paused": workload.state == "paused",
+            "sound": workload.state == "running" and not drift,
             "state": workload.state,
         }
         differs = f"differs from its declaration in {len(drift)}: {'; '.join(drift)}" if drift else "is as declared"

@@ -10,7 +10,7 @@ import valkey
 
 from broker.contracts.plan import FaultClass
 from injector.errors import BadTargetError
-from injector.fault import Evidence, Spec, World, number
+from injector.fault import EVERYWHERE, Evidence, Platform, Spec, World, number
 from services.platform.port import VerbFailedError
 
 POISON = b'{"sku": "\xff\xfe broken'
@@ -24,6 +24,7 @@ class CachePoison:
     summary = "the cached products are replaced by undecodable objects"
     targets: tuple[str, ...] = ("shop-cache",)
     arguments: Mapping[str, tuple[float, float, float]] = {"entries": (50.0, 1.0, 10_000.0)}
+    platforms: tuple[Platform, ...] = EVERYWHERE
 
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
         return spec.target, "cache_poison"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
-from injector.fault import Evidence, Spec, World
+from injector.fault import EVERYWHERE, Evidence, Platform, Spec, World
 
 WRONG_HOST = "shop-db-old.invalid"
 """A name of the reserved top-level domain of RFC 2606: it never resolves."""
@@ -17,6 +17,7 @@ class _Environment:
 
     targets: tuple[str, ...] = ("orders", "catalog")
     arguments: Mapping[str, tuple[float, float, float]] = {}
+    platforms: tuple[Platform, ...] = EVERYWHERE
     suffix: str
     value: str
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
-from injector.fault import Evidence, Spec, World, number
+from injector.fault import EVERYWHERE, Evidence, Platform, Spec, World, number
 
 
 class CpuHog:
@@ -15,6 +15,7 @@ class CpuHog:
     summary = "foreign processes in the workload's scope burn CPU"
     targets: tuple[str, ...] = ("catalog", "orders", "gateway", "fulfilment")
     arguments: Mapping[str, tuple[float, float, float]] = {"processes": (2.0, 1.0, 16.0)}
+    platforms: tuple[Platform, ...] = EVERYWHERE
 
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
         return spec.target, "cpu_saturation"

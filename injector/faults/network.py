@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
-from injector.fault import Evidence, Fault, Spec, World, number
+from injector.fault import CONTAINERS, EVERYWHERE, Evidence, Fault, Platform, Spec, World, number
 from services.inventory.ports import LINKS
 from services.platform.fault_port import LinkFault
 
@@ -19,11 +19,12 @@ def ends(target: str) -> tuple[str, str]:
 
 
 class _Link:
-    """Common to what a link's proxy does to the traffic."""
+    """Common to what is done to the traffic of one link."""
 
     name: str
     targets: tuple[str, ...] = tuple(f"{source}--{destination}" for source, destination in LINKS)
     arguments: Mapping[str, tuple[float, float, float]] = {}
+    platforms: tuple[Platform, ...] = EVERYWHERE
     fault_class: FaultClass
 
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
@@ -82,5 +83,23 @@ class ConnectionsDropped(_Link):
         return LinkFault("drop", drop_ratio=number(own, spec, "ratio"), seed=int(number(own, spec, "seed")))
 
 
-def _as_fault(fault: NetworkLatency | ConnectionsDropped) -> Fault:
+class NetworkThrottle(_Link):
+    """What a workload sends to another one passes at a crawl, as on a line that somebody else fills.
+
+    The default is far below what the shop sends, so the line is full at once and nothing arrives in time: what is to be
+    diagnosed is that the one gets no answer from the other.
+    """
+
+    name = "network_throttle"
+    summary = "traffic from one workload to another is throttled"
+    fault_class: FaultClass = "network_partition"
+    platforms: tuple[Platform, ...] = CONTAINERS
+    arguments: Mapping[str, tuple[float, float, float]] = {"rate_kbit": (16.0, 1.0, 1_000_000.0)}
+    targets = ("gateway--catalog", *(name for name in _Link.targets if name != "gateway--catalog"))
+
+    def fault(self, spec: Spec) -> LinkFault:
+        return LinkFault("throttle", rate_kbit=number(_as_fault(self), spec, "rate_kbit"))
+
+
+def _as_fault(fault: NetworkLatency | ConnectionsDropped | NetworkThrottle) -> Fault:
     return fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
-from injector.fault import Evidence, Spec, World
+from injector.fault import EVERYWHERE, Evidence, Platform, Spec, World
 
 SERVICES = ("orders", "catalog", "gateway", "fulfilment")
 SERVERS = ("shop-db", "shop-cache", "shop-mq")
@@ -16,6 +16,7 @@ class _Down:
 
     targets: tuple[str, ...] = SERVICES + SERVERS
     arguments: Mapping[str, tuple[float, float, float]] = {}
+    platforms: tuple[Platform, ...] = EVERYWHERE
 
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
         return spec.target, "process_down"
@@ -66,6 +67,7 @@ class ServiceHung:
     summary = "the workload is frozen by SIGSTOP; its callers time out"
     targets: tuple[str, ...] = SERVICES + SERVERS
     arguments: Mapping[str, tuple[float, float, float]] = {}
+    platforms: tuple[Platform, ...] = EVERYWHERE
 
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
         return spec.target, "process_hung"

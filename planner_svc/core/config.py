@@ -51,6 +51,8 @@ class Rule(Frozen):
     clients: Literal["one", "several", "any"] = "any"
     """How many devices show the sign towards the same dependency: one client's trouble is the client's own, everybody's
     trouble is the dependency's."""
+    dependencies: Literal["one", "several", "any"] = "any"
+    """Towards how many dependencies the device shows the sign: what is wrong with all of them is wrong with itself."""
     samples: Annotated[int, Field(ge=1)] = 1
     """In how many samples the sign must have been seen to count fully."""
     at_least: UnitInterval = 0.0
@@ -58,6 +60,9 @@ class Rule(Frozen):
     """Share of the samples since the sign was first seen that show it: loss flickers, a partition does not."""
     at_least_ms: Annotated[float, Field(ge=0)] = 0.0
     """For slow: the wait that counts. A busy machine makes everybody wait a little."""
+    at_least_own_ms: Annotated[float, Field(ge=0)] = 0.0
+    """How long the device's own probe must have waited for its answer: who is starved is late with everything, who is
+    cut off answers at once."""
     now: bool = True
     """False: counts fully although the device is well again right now, as it is between two lost connections."""
     explainable: bool = True

@@ -32,6 +32,8 @@ KINDS: dict[FaultClass, str] = {
     "network_latency": "the device waits long for a healthy dependency",
     "network_loss": "some of the device's connections to a healthy dependency break",
     "cpu_saturation": "something burns the processor time of the device",
+    "resource_limit": "the device may use too little processor time or memory; it is slow itself, or killed for memory",
+    "disk_full": "the device cannot write: its volume is full",
     "none": "nothing is broken; the target is the users' traffic",
 }
 
@@ -67,7 +69,8 @@ def _rules(config: PlannerConfig) -> str:
         *(f"- {_device(device)}" for device in inventory.devices),
         "",
         "Kinds of fault:",
-        *(f"- {name}: {KINDS[name]}" for name in FAULT_CLASSES),
+        # Only what the rulebook knows: a recording is replayed with the kinds of its day.
+        *(f"- {name}: {KINDS[name]}" for name in FAULT_CLASSES if config.rulebook.remedy(name) is not None),
         "",
         'Answer with one line of JSON: {"target":"<device>","fault_class":"<kind>","confidence":<0..1>}',
     ]

@@ -120,7 +120,23 @@ def _fits(picture: Picture, rule: Rule, sign: Sign) -> bool:
         return False
     if not rule.at_least <= sign.share <= rule.at_most or sign.milliseconds < rule.at_least_ms:
         return False
+    if rule.at_least_own_ms > (_own_ms(picture, sign) or 0.0):
+        return False
+    if rule.dependencies != "any" and (rule.dependencies == "several") != (_dependencies_with(picture, sign) > 1):
+        return False
     return rule.clients == "any" or (rule.clients == "several") == (_clients_with(picture, sign) > 1)
+
+
+def _own_ms(picture: Picture, sign: Sign) -> float | None:
+    """Return how long the device's own probe waited for the newest answer."""
+    view = picture.views.get(sign.device.name)
+    return view.newest.latency_ms if view is not None else None
+
+
+def _dependencies_with(picture: Picture, sign: Sign) -> int:
+    """Count the dependencies towards which a device shows the same kind of sign, of the same classes."""
+    alike = (s for s in picture.by_device[sign.device.name] if s.signal == sign.signal and s.classes == sign.classes)
+    return len({s.dependency.name for s in alike if s.dependency is not None})
 
 
 def _clients_with(picture: Picture, sign: Sign) -> int:

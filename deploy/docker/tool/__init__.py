@@ -1,0 +1,1 @@
+"""What runs inside the tool image (deploy/docker/tool.Dockerfile): standard library only, one file per task."""

@@ -1,0 +1,94 @@
+"""Faults of what a workload may use: too little processor time, too little memory, a full volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broker.contracts.plan import FaultClass
+from injector.fault import CONTAINERS, Evidence, Platform, Spec, World, number
+from injector.faults.process import SERVICES
+from services.platform.fault_port import Limits
+
+MEBIBYTE = 1 << 20
+
+
+class CpuLimit:
+    """The workload may use a fraction of a core: it lives and is late with everything."""
+
+    name = "cpu_limit"
+    summary = "the workload's share of the processor is cut while it runs"
+    targets: tuple[str, ...] = ("gateway", *(name for name in SERVICES if name != "gateway"))
+    arguments: Mapping[str, tuple[float, float, float]] = {"cores": (0.05, 0.01, 16.0)}
+    platforms: tuple[Platform, ...] = CONTAINERS
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "resource_limit"
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        await world.port.set_limits(spec.target, Limits(cpu_cores=number(self, spec, "cores")))
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        cores = (await world.port.limits(spec.target)).cpu_cores
+        has = "has no limit of processor time" if cores is None else f"may use {cores:g} cores"
+        return Evidence(cores is not None and abs(cores - number(self, spec, "cores")) < 1e-6, f"{spec.target} {has}")
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        await world.port.reset_limits(spec.target)
+
+
+class MemoryLimit:
+    """The workload may use less memory than it needs: the kernel kills it while it starts."""
+
+    name = "memory_limit"
+    summary = "the workload is started with too little memory and killed by the kernel"
+    targets: tuple[str, ...] = ("catalog", *(name for name in SERVICES if name != "catalog"))
+    arguments: Mapping[str, tuple[float, float, float]] = {"mebibytes": (24.0, 6.0, 65_536.0)}
+    platforms: tuple[Platform, ...] = CONTAINERS
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "resource_limit"
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        await world.port.set_limits(spec.target, Limits(memory_bytes=self._bytes(spec)))
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        """The limit is the fault; the kernel's kill follows from it, and again at every start."""
+        memory = (await world.port.limits(spec.target)).memory_bytes
+        has = "has no limit of memory" if memory is None else f"may use {memory / MEBIBYTE:g} MiB"
+        running = await world.port.is_running(spec.target)
+        detail = f"{spec.target} {has} and {'runs' if running else 'does not run'}"
+        return Evidence(memory == self._bytes(spec), detail)
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        await world.port.reset_limits(spec.target)
+
+    def _bytes(self, spec: Spec) -> int:
+        return int(number(self, spec, "mebibytes")) * MEBIBYTE
+
+
+class DiskFull:
+    """A foreign file takes every byte of the cache's small volume: it cannot save, and refuses to change anything.
+
+    Nothing in the catalogue deletes a file. The shop's volume lies in memory, so that a restart, with which the cache
+    loses its entries, makes it empty; on a disk no agent could repair this.
+    """
+
+    name = "disk_full"
+    summary = "a foreign file fills the cache's volume; it refuses writes"
+    targets: tuple[str, ...] = ("shop-cache",)
+    arguments: Mapping[str, tuple[float, float, float]] = {}
+    platforms: tuple[Platform, ...] = CONTAINERS
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "disk_full"
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        await world.port.fill_volume(spec.target)
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        size = await world.port.filler(spec.target)
+        what = f"a foreign file of {size} bytes" if size else "no foreign file"
+        return Evidence(size > 0, f"{what} lies in the volume of {spec.target}")
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        await world.port.free_volume(spec.target)
