@@ -2,6 +2,7 @@
 
 ```
 AgentError
+├── SourceError              a source of measurements has no answer; the next source is asked, so it never is a result
 ├── WorkError                the task failed now and may succeed later: the scheduler tries again
 └── DefiniteError            trying again cannot help: the scheduler asks for another plan
     ├── RefusedError         refused         the order is outside the catalogue or the target is not managed
@@ -21,6 +22,10 @@ class AgentError(Exception):
     """Base. The text is the result's sentence."""
 
     code: ClassVar[str] = "failed"
+
+
+class SourceError(AgentError):
+    """A source of measurements is away, answers wrongly or holds nothing for the question."""
 
 
 class WorkError(AgentError):

@@ -25,14 +25,23 @@ async def watch_deliveries(context: Context) -> None:
     await watch(context.broker, context.metrics.registry, context.log)
 
 
+class DeliveryMetrics:
+    """What /metrics shows of the watch."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.used_up = Counter(
+            "triage_deliveries_used_up_total",
+            "Orders that no worker finished in all their deliveries, of the last day and since.",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in AGENT_KINDS:
+            self.used_up.labels(kind)
+
+
 async def watch(broker: Broker, registry: CollectorRegistry, log: FilteringBoundLogger) -> None:
     """Count and log every order that no worker finished in all its deliveries, until cancelled."""
-    counter = Counter(
-        "triage_deliveries_used_up_total",
-        "Orders that no worker finished in all their deliveries, of the last day and since.",
-        ["kind"],
-        registry=registry,
-    )
+    counter = DeliveryMetrics(registry).used_up
     await until_any_ends(*(_watch(broker, kind, counter, log) for kind in AGENT_KINDS))
 
 

@@ -39,6 +39,8 @@ class Analysis:
     low: float
     high: float
     trend: Trend
+    slope: float
+    """Of the least-squares line, in the metric's unit per second."""
     baseline: float | None
     """Median before the look-back; None if there is too little of it."""
     score: float | None
@@ -58,6 +60,7 @@ def analyse(
         low=min(values),
         high=max(values),
         trend=trend(recent),
+        slope=slope(recent),
         baseline=baseline,
         score=score,
         anomalous=score is not None and abs(score) > Z_LIMIT,
@@ -74,19 +77,26 @@ def _score(recent: Sequence[float], before: Sequence[float]) -> tuple[float | No
     return centre, 0.6745 * (median(recent) - centre) / max(deviation, floor)
 
 
-def trend(samples: Sequence[Sample]) -> Trend:
-    """Return the direction of the least-squares line through the samples."""
+def slope(samples: Sequence[Sample]) -> float:
+    """Return the slope of the least-squares line through the samples, per second; 0 for fewer than three."""
     if len(samples) < 3:
-        return "flat"
+        return 0.0
     times = [(sample.time_us - samples[0].time_us) / 1e6 for sample in samples]
     values = [sample.value for sample in samples]
     mean_t, mean_v = sum(times) / len(times), sum(values) / len(values)
     spread = sum((t - mean_t) ** 2 for t in times)
     if spread == 0:
+        return 0.0
+    return sum((t - mean_t) * (v - mean_v) for t, v in zip(times, values, strict=True)) / spread
+
+
+def trend(samples: Sequence[Sample]) -> Trend:
+    """Return the direction of the least-squares line through the samples."""
+    if not samples:
         return "flat"
-    slope = sum((t - mean_t) * (v - mean_v) for t, v in zip(times, values, strict=True)) / spread
-    change = slope * (times[-1] - times[0])
-    if abs(change) < TREND_SHARE * max(abs(mean_v), 1e-9):
+    level = sum(sample.value for sample in samples) / len(samples)
+    change = slope(samples) * (samples[-1].time_us - samples[0].time_us) / 1e6
+    if abs(change) < TREND_SHARE * max(abs(level), 1e-9):
         return "flat"
     return "rising" if change > 0 else "falling"
 

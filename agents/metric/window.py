@@ -1,4 +1,4 @@
-"""Telemetry of the last minutes, from the journal.
+"""Telemetry of the last minutes, from the journal: the source that is always there.
 
 Followed lazily: an agent that is never asked costs nothing. Start-up reads only what lies shortly before the first
 order, not the whole journal.
@@ -11,8 +11,9 @@ import contextlib
 from collections import defaultdict, deque
 from collections.abc import Iterator
 
-from agents.errors import WorkError
+from agents.errors import SourceError, WorkError
 from agents.metric.analysis import Sample
+from agents.metric.source import BASELINE_US, Question, Series, SourceName
 from broker.contracts.telemetry import Telemetry
 from broker.errors import Refusal
 from broker.gate import Gate
@@ -24,6 +25,8 @@ LOOK_BEHIND = 12_000
 """Journal sequences before the first order that are read: about twenty minutes of a shop of nine devices."""
 SAMPLES_PER_DEVICE = 1_200
 CATCH_UP_TIMEOUT_S = 8.0
+SLACK_US = 2_000_000
+"""Telemetry taken shortly after the order still belongs to it."""
 
 
 class TelemetryWindow:
@@ -75,3 +78,31 @@ class TelemetryWindow:
         """Stop following."""
         if self._task is not None:
             await end(self._task)
+
+
+class JournalSource:
+    """The journal's telemetry as a source: one sample a second, of about the last twenty minutes."""
+
+    name: SourceName = "journal"
+
+    def __init__(self, window: TelemetryWindow) -> None:
+        self._window = window
+
+    async def series(self, question: Question) -> Series:
+        """Return what the sensors measured.
+
+        Raises:
+            SourceError: nothing of that metric in the look-back.
+            WorkError: the journal could not be read in time.
+        """
+        await self._window.follow(question.seq)
+        device, since = question.device.name, question.since_us
+        recent = self._window.samples(device, question.metric, since, question.time_us + SLACK_US)
+        if not recent:
+            raise SourceError("holds no value of that time")
+        before = self._window.samples(device, question.metric, since - BASELINE_US, since)
+        return Series(tuple(recent), tuple(before))
+
+    async def close(self) -> None:
+        """Stop following."""
+        await self._window.close()
