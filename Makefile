@@ -2,16 +2,21 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+QUICK := not integration and not stack and not docker
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: demo test setup lint unit bench lock clean
+.PHONY: demo demo-docker test setup lint unit bench bench-docker images lock clean
 
 demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
 	$(BIN)/triage demo
 
+demo-docker: setup  ## the same on containers; needs Docker and, where no registry answers, `make images` before
+	$(BIN)/triage --platform docker demo
+
 test: setup lint  ## the whole suite: quick rings first, then those that start real servers
-	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "not integration and not stack"
-	$(BIN)/python -m pytest tests -m "integration or stack"
+	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "$(QUICK)"
+	$(BIN)/python -m pytest tests -m "(integration or stack) and not docker"
+	$(BIN)/python -m pytest tests -m docker
 
 setup: $(STAMP)
 
@@ -32,14 +37,24 @@ lint: setup
 	$(BIN)/python -m deploy.schemas --check
 
 unit: setup  ## only the rings that need no server: seconds
-	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "not integration and not stack"
+	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "$(QUICK)"
 
 bench: setup  ## the figures of the README, measured on this machine
 	$(BIN)/python -m harness.bench
 
+bench-docker: setup  ## the figures of the compose stack, measured on this machine
+	$(BIN)/python -m harness.bench.containers
+
+images:  ## everything `docker compose up` needs: pulled, or stand-ins where no registry answers; then our own
+	$(PYTHON) -m deploy.docker.standins.make
+	docker compose build --quiet
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+
 lock: setup  ## pin requirements.in again; writes versions and hashes, never an address
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.in -o requirements.lock
+	$(LOCK) requirements.in -o requirements.lock
+	$(LOCK) requirements-run.in -c requirements.lock -o requirements-run.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
