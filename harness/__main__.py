@@ -11,13 +11,12 @@ from typing import Annotated
 
 import typer
 
-from deploy.embedded.stack import Stack
 from harness.cli import app as cli
 from harness.cli.context import Json, home, port_base, run
 from harness.cli.output import working
 from harness.cli.runs import run_scenario
 from harness.scenario import load
-from harness.site import is_up
+from harness.site import deployment, outside
 
 command = typer.Typer(pretty_exceptions_enable=False)
 
@@ -32,16 +31,29 @@ def main(
 ) -> None:
     """Run one scenario headless."""
     load(scenario)  # what cannot be run is said before anything is started
-    started = not is_up(home())
+    stack = deployment(home(), port_base())
+    started = not stack.is_up()
     if started:
         with working("starting") as progress:
-            run(lambda: Stack(home(), port_base()).up(progress=progress))
+            run(lambda: stack.up(progress=progress))
     try:
-        run_scenario(scenario, seed, noise, record, json_)
+        if outside():
+            _run_inside(scenario, seed, noise, record, json_)
+        else:
+            run_scenario(scenario, seed, noise, record, json_)
     finally:
         if started:
             with working("stopping"):
-                run(Stack(home()).down)
+                run(stack.down)
+
+
+def _run_inside(scenario: str, seed: int | None, noise: float | None, record: Path | None, json_: bool) -> None:
+    """Have the scenario run by the harness in the compose stack; end with its exit code unless that is 0."""
+    options = (("--seed", seed), ("--noise", noise), ("--record", record))
+    given = [word for name, value in options if value is not None for word in (name, str(value))]
+    code = cli.guarded(cli.app, ["run", scenario, *given, *(["--json"] if json_ else [])])
+    if code != 0:
+        raise typer.Exit(code)
 
 
 if __name__ == "__main__":

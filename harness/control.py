@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from broker import jetstream, keyring
+from broker import jetstream
 from broker.contracts.base import Contract, describe
 from broker.contracts.control import Halt, Resume
 from broker.contracts.incident import MAX_TEXT, IncidentReported, Source
@@ -19,12 +19,10 @@ from broker.contracts.inventory import Inventory
 from broker.envelope import Signer
 from broker.errors import BrokerDownError, Refusal, UnknownKeyVersionError
 from broker.gate import Gate, Trusted
-from broker.keyfile import read_passphrase
 from broker.keyring import Keyring
 from broker.port import Broker, CaughtUp, Fence, Stored
-from deploy.embedded.layout import Layout, layout
 from harness.errors import RefusedError, StackDownError
-from harness.site import open_site
+from harness.site import KeyPlace, deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class ControlPlane:
 
     async def follow(self, start: int, *, follow: bool = True) -> AsyncIterator[Seen]:
         """Read the journal from a sequence on; refused messages are shown as such, never hidden."""
-        gate, keys = Gate(self.keyring), _KeyFile(layout(self.home))
+        gate, keys = Gate(self.keyring), _KeyFile(deployment(self.home).keys())
         async for item in self.broker.read(start, follow=follow):
             if isinstance(item, CaughtUp):
                 yield item
@@ -114,20 +112,20 @@ class ControlPlane:
 class _KeyFile:
     """The operator's key file, read again only when it was written anew: opening it is costly by design."""
 
-    def __init__(self, place: Layout) -> None:
+    def __init__(self, place: KeyPlace) -> None:
         self._place = place
         self._read_at: int | None = None
 
     async def newer(self) -> Keyring | None:
         """Return the keyring if the file changed since it was last read here, else None."""
         try:
-            written_at = self._place.role_keys("operator").stat().st_mtime_ns
+            written_at = self._place.of("operator").stat().st_mtime_ns
         except OSError:
             return None
         if written_at == self._read_at:
             return None
         self._read_at = written_at
-        return await asyncio.to_thread(_operator_keys, self._place)
+        return await asyncio.to_thread(self._place.load, "operator")
 
 
 def checked_report(incident: str, text: str, source: Source) -> IncidentReported:
@@ -159,8 +157,8 @@ async def connect(home: Path) -> AsyncIterator[ControlPlane]:
     Raises:
         StackDownError: there is none, or it does not answer. KeyringError: the passphrase does not open the keys.
     """
-    site = open_site(home)
-    ring = _operator_keys(site.layout)
+    site = deployment(home).site()
+    ring = site.keys.load("operator")
     try:
         broker = await jetstream.connect(
             site.nats_url, role="operator", instance=f"operator-{secrets.token_hex(3)}", password=ring.broker_password()
@@ -171,16 +169,3 @@ async def connect(home: Path) -> AsyncIterator[ControlPlane]:
         yield ControlPlane(home, broker, ring, Signer("operator", "cli", ring), site.inventory)
     finally:
         await broker.close()
-
-
-def _operator_keys(place: Layout) -> Keyring:
-    return keyring.load(place.role_keys("operator"), passphrase(place))
-
-
-def passphrase(place: Layout) -> str:
-    """Return the passphrase of a stack's key files.
-
-    Raises:
-        KeyringError: its file cannot be read, or is empty.
-    """
-    return read_passphrase(place.passphrase)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.embedded.stack import Stack
 from harness.control import connect
 from harness.replay import Report, replay
 from harness.run import Outcome, Runner, Watch
 from harness.scenario import draw, load
-from harness.site import is_up
+from harness.site import deployment
 from harness.store import remember, verify_audit
 
 SCENARIO = "db_conn_drift"
@@ -34,19 +33,28 @@ class Demo:
         return self.outcome.ok and self.audit_ok and self.replayed.difference is None
 
 
-async def play(home: Path, base: int, progress: Callable[[str, str], None], watch: Watch) -> Demo:
+def recording_name() -> str:
+    """Return a name for a demo's recording, made from the time of day (UTC)."""
+    return f"demo-{datetime.now(UTC):%Y%m%dT%H%M%S}.recording"
+
+
+async def play(
+    home: Path, base: int, progress: Callable[[str, str], None], watch: Watch, record: Path | None = None
+) -> Demo:
     """Start the stack unless it is up, run the demo's scenario, stop what was started.
+
+    Args:
+        record: where the recording goes; `recording_name()` in the home unless given.
 
     Raises:
         StackError, HarnessError: one sentence says what went wrong.
     """
-    stack = Stack(home, base)
-    started = not is_up(home)
+    stack = deployment(home, base)
+    started = not stack.is_up()
     if started:
         await stack.up(progress=progress)
     try:
-        at = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        recording = home / "recordings" / f"demo-{at}.recording"
+        recording = record or home / "recordings" / recording_name()
         async with connect(home) as control:
             outcome = await Runner(home, control, watch).run(draw(load(SCENARIO)), record=recording)
         await remember(home, outcome)

@@ -5,10 +5,12 @@ HarnessError                 1
 ├── BadScenarioError         2   a scenario file that cannot be run as it stands
 ├── NotFoundError            3   no such scenario, incident or recording
 ├── RefusedError             4   the system refused the input, by name
+├── ConflictError            4   something else holds the name or the port that the stack needs
 ├── BadRecordingError        5   a recording that was cut, edited or is of an unknown format
 ├── NotVerifiedError         5   the run ended without a verified repair
 ├── TimedOutError            6   the run did not end in time
-└── StackDownError           7   nothing to run on
+├── StackDownError           7   nothing to run on
+└── DockerError              7   no docker, none that can be used, or it could not do what was asked
 ```
 """
 
@@ -41,6 +43,12 @@ class RefusedError(HarnessError):
     exit_code = 4
 
 
+class ConflictError(HarnessError):
+    """Something else holds the name or the port that the stack needs."""
+
+    exit_code = 4
+
+
 class BadRecordingError(HarnessError):
     """The recording is cut, edited, or not of a known format."""
 
@@ -61,5 +69,11 @@ class TimedOutError(HarnessError):
 
 class StackDownError(HarnessError):
     """There is no stack to run on, or it does not answer."""
+
+    exit_code = 7
+
+
+class DockerError(HarnessError):
+    """Docker is missing, cannot be used, or could not do what was asked."""
 
     exit_code = 7

@@ -22,11 +22,9 @@ from broker.keyring import Keyring
 from broker.port import Broker, CaughtUp, Fence
 from broker.runtime.control import CONTROL, is_doubtful_halt
 from broker.runtime.keys import KEY_WATCH_S
-from deploy.embedded import keys
-from deploy.embedded.layout import layout
-from harness.control import ControlPlane, connect, passphrase
+from harness.control import ControlPlane, connect
 from harness.errors import StackDownError
-from harness.site import is_up
+from harness.site import deployment
 
 SETTLE_S: Final = KEY_WATCH_S + 1.0
 """Between the passes: every role's own look at its file comes round, and opening it takes a moment."""
@@ -65,15 +63,24 @@ async def rotate(
         KeyringError: the passphrase is wrong, a key file is unusable, the oldest version is too young to be dropped, or
             another command changes the keys. Whatever was done by then, all roles understand each other.
     """
-    place = layout(home)
-    with keys.changing_keys(place):
-        secret = passphrase(place)
-        begun = await keys.begin(place, secret, force=force)
+    stack = deployment(home)
+    with stack.changing_keys():
+        begun = await stack.begin_rotation(force=force)
         await _tell(home, begun.versions[-1])
-        if is_up(home):
+        if stack.is_up():
             await sleep(SETTLE_S)
-        master = await keys.finish(place, secret)
+        master = await stack.finish_rotation()
         return Rotated(master.current, await _tell(home, master.current, carry_from=begun))
+
+
+async def announce(home: Path) -> Rotated:
+    """Tell the roles that their files changed, and carry the kill switch across: after a pass that another program did.
+
+    Raises:
+        KeyringError: the operator's own file cannot be used.
+    """
+    ring = deployment(home).ring()
+    return Rotated(ring.versions[-1], await _tell(home, ring.versions[-1], carry_from=ring))
 
 
 async def _tell(home: Path, version: int, *, carry_from: Keyring | None = None) -> bool:

@@ -22,15 +22,14 @@ from broker.contracts.task import Claim, Result, Task
 from broker.gate import Trusted
 from broker.port import CaughtUp
 from broker.tasks import end
-from deploy.embedded.stack import Stack
 from harness.control import ControlPlane, Refused, Seen
 from harness.errors import StackDownError, TimedOutError
 from harness.oracle import Clause, Judgement, Oracle
 from harness.record import JournalTap
 from harness.scenario import Draw, KillStep
 from harness.score import Score, score
+from harness.site import Deployment, deployment
 from injector.collateral import Baseline
-from injector.embedded import open_injector, open_witness
 from injector.errors import NotHealedError
 from injector.fault import Spec
 from injector.injector import Injector
@@ -136,12 +135,12 @@ class Runner:
     """Runs scenarios on the stack under `home`."""
 
     def __init__(self, home: Path, control: ControlPlane, watch: Watch = lambda _item: None) -> None:
-        self._home = home
         self._control = control
         self._watch = watch
-        self._injector: Injector = open_injector(home)
-        self._oracle = Oracle(self._injector, open_witness(home), control.inventory)
-        self._witness = open_witness(home)
+        self._deployment = deployment(home)
+        self._injector: Injector = self._deployment.injector()
+        self._witness = self._deployment.witness()
+        self._oracle = Oracle(self._injector, self._witness, control.inventory)
 
     async def run(self, draw: Draw, *, record: Path | None = None) -> Outcome:
         """Run a drawn scenario to its end and judge it.
@@ -206,7 +205,7 @@ class Runner:
     @contextlib.asynccontextmanager
     async def _following(self, start: int, seen: _Watching, draw: Draw, tap: JournalTap) -> AsyncIterator[None]:
         async def follow() -> None:
-            kills = _Kills(draw.scenario.kills, Stack(self._home))
+            kills = _Kills(draw.scenario.kills, self._deployment)
             async for item in self._control.follow(start):
                 if not isinstance(item, CaughtUp):
                     tap.add(item.stored)
@@ -273,7 +272,7 @@ class Runner:
 class _Kills:
     """Carries out the scenario's kills, each once, the moment its cue stands in the journal."""
 
-    def __init__(self, steps: tuple[KillStep, ...], stack: Stack) -> None:
+    def __init__(self, steps: tuple[KillStep, ...], stack: Deployment) -> None:
         self._left = list(steps)
         self._stack = stack
 

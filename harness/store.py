@@ -9,18 +9,16 @@ import stamina
 
 from auditor_svc import api
 from auditor_svc.report import Report
-from broker import keyring
 from broker.contracts.control import Checkpoint
 from broker.contracts.inventory import Inventory
 from broker.errors import KeyringError, Refusal
 from broker.gate import Gate
 from broker.port import Stored
-from deploy.embedded.layout import Layout
 from harness.cli.output import plain
-from harness.control import ControlPlane, connect, passphrase
+from harness.control import ControlPlane, connect
 from harness.errors import StackDownError
 from harness.run import Outcome
-from harness.site import Site, open_site
+from harness.site import KeyPlace, Site, open_site
 
 LAG_TIMEOUT_S = 10.0
 """How long the auditor may be behind the journal before its trail counts as cut off, seconds."""
@@ -65,7 +63,7 @@ async def verify_audit(home: Path) -> Report:
 
 
 async def _verify(site: Site, checkpoints: tuple[Checkpoint, ...], tail: int | None) -> Report:
-    key = public_key(site.layout)
+    key = public_key(site.keys)
     report = None
     try:
         async for attempt in stamina.retry_context(on=_BehindError, timeout=LAG_TIMEOUT_S, attempts=None, wait_max=1.0):
@@ -81,15 +79,15 @@ async def _verify(site: Site, checkpoints: tuple[Checkpoint, ...], tail: int | N
     return report
 
 
-def public_key(place: Layout) -> bytes:
+def public_key(keys: KeyPlace) -> bytes:
     """Return the key that verifies checkpoints, out of the operator's key file; no stack need be up.
 
     Raises:
         KeyringError: key file or passphrase are missing or wrong, or the file does not hold it.
     """
-    ring = keyring.load(place.role_keys("operator"), passphrase(place))
+    ring = keys.load("operator")
     if ring.checkpoint_public is None:
-        raise KeyringError(f"{place.role_keys('operator')} holds no public key of the auditor")
+        raise KeyringError(f"{keys.of('operator')} holds no public key of the auditor")
     return ring.checkpoint_public
 
 

@@ -15,25 +15,23 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Literal
 
-from broker import jetstream, keyring
+from broker import jetstream
 from broker.contracts.monitor import AgentUp
 from broker.contracts.task import Claim, Result, Task
 from broker.envelope import Signer
 from broker.gate import Trusted
 from broker.port import Broker, CaughtUp
-from deploy.embedded.layout import layout
-from deploy.embedded.stack import Stack
 from harness.bench.figures import Figure, percentile
-from harness.control import ControlPlane, connect, passphrase
+from harness.bench.orders import EXPLODING, order
+from harness.control import ControlPlane, connect
 from harness.errors import TimedOutError
-from harness.site import open_site
+from harness.site import deployment, open_site
 
 KILLS = 50
 HANGS = 3
 KILL_BOUND_S = 0.250
 HANG_BOUND_S = 5.5
 STEP_TIMEOUT_S = 20.0
-EXPLODING = r"^(.|..|...)+(?<=~)$"
 
 
 async def measure(home: Path, say: Callable[[str], None]) -> list[Figure]:
@@ -64,7 +62,7 @@ class Rounds:
     """One kill after the other."""
 
     def __init__(self, home: Path, control: ControlPlane, broker: Broker, signer: Signer) -> None:
-        self._stack = Stack(home)
+        self._stack = deployment(home)
         self._control = control
         self._broker = broker
         self._signer = signer
@@ -73,7 +71,7 @@ class Rounds:
         """Return seconds from the signal to the next claim by another agent; afterwards all agents are back."""
         try:
             start = await self._control.broker.last_sequence() + 1
-            task = self._task()
+            task = order(f"bench-{secrets.token_hex(4)}", 1, EXPLODING)
             await self._broker.publish(task.subject(), self._signer.seal(task), once=True)
             async with asyncio.timeout(STEP_TIMEOUT_S):
                 first = await self._claim(start, task, other_than=None)
@@ -110,22 +108,6 @@ class Rounds:
             if not isinstance(item, CaughtUp) and isinstance(item, Trusted):
                 yield item
 
-    def _task(self) -> Task:
-        name = f"bench-{secrets.token_hex(4)}"
-        return Task(
-            incident=name,
-            task_id="v1-t1",
-            attempt=1,
-            kind="log",
-            type="check_logs",
-            target="orders",
-            args={"pattern": EXPLODING, "lookback": "60m", "level": "DEBUG"},
-            plan_version=1,
-            risk="read",
-            timeout_s=30.0,
-            timer_id=f"{name}-v1-t1-a1",
-        )
-
 
 class _Seen:
     def __init__(self, instance: str, at: float) -> None:
@@ -136,8 +118,8 @@ class _Seen:
 @contextlib.asynccontextmanager
 async def _scheduler(home: Path) -> AsyncIterator[tuple[Broker, Signer]]:
     """Open a connection that may order agents about."""
-    site, place = open_site(home), layout(home)
-    ring = keyring.load(place.role_keys("scheduler"), passphrase(place))
+    site = open_site(home)
+    ring = site.keys.load("scheduler")
     broker = await jetstream.connect(site.nats_url, role="scheduler", instance="bench", password=ring.broker_password())
     try:
         yield broker, Signer("scheduler", "bench", ring)

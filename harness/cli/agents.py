@@ -9,11 +9,11 @@ from broker.contracts.task import Claim
 from broker.errors import Refusal
 from broker.gate import Gate
 from broker.port import Stored
-from deploy.embedded.stack import Stack
-from deploy.embedded.status import ProgramStatus
+from deploy.status import ProgramStatus
 from harness.cli.output import age
 from harness.control import ControlPlane, connect
 from harness.errors import StackDownError
+from harness.site import deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ async def look(home: Path) -> tuple[AgentRow, ...]:
     Raises:
         NotUpError: nothing is up. KeyringError: the passphrase does not open the operator's keys.
     """
-    programs = [row for row in (await Stack(home).status()).programs if "-agent-" in row.name]
+    programs = [row for row in (await deployment(home).status()).programs if "-agent-" in row.name]
     connected: dict[str, bool | None] = {}
     work: dict[str, list[str]] = {}
     try:

@@ -11,9 +11,12 @@ from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
+from harness import leash
 from harness.cli import audit, demo, faults, incidents, keys, operate, runs, stack
 from harness.cli.context import exit_code, sentence
+from harness.cli.handing_on import handed_on
 from harness.cli.output import err, quiet
+from harness.site import PLATFORM_VARIABLE, PlatformName
 
 app = typer.Typer(
     name="triage",
@@ -33,8 +36,14 @@ def options(
     home: Annotated[
         Path | None, typer.Option("--home", envvar="TRIAGE_HOME", help="Where the stack lives.", show_default=False)
     ] = None,
+    platform: Annotated[
+        PlatformName | None,
+        typer.Option("--platform", envvar=PLATFORM_VARIABLE, help="What the stack runs on.", show_default="embedded"),
+    ] = None,
 ) -> None:
     """Options of every command."""
+    if platform is not None:
+        os.environ[PLATFORM_VARIABLE] = platform
     if home is not None:
         os.environ["TRIAGE_HOME"] = str(home.expanduser().absolute())
 
@@ -50,6 +59,7 @@ class _UsageError(Protocol):
 
 def main() -> int:
     """Run the CLI; return its exit code."""
+    leash.hold()
     return guarded(app)
 
 
@@ -60,6 +70,8 @@ def guarded(command: typer.Typer, arguments: Sequence[str] | None = None) -> int
     """
     try:
         with quiet():
+            if command is app and (code := handed_on(sys.argv[1:] if arguments is None else arguments)) is not None:
+                return code
             result = command(arguments, standalone_mode=False)
     except typer.Exit as stop:
         return stop.exit_code

@@ -9,11 +9,10 @@ import typer
 
 from auditor_svc import api
 from auditor_svc.report import Report
-from deploy.embedded.layout import layout
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, out
 from harness.errors import NotFoundError, NotVerifiedError
-from harness.site import open_site
+from harness.site import deployment, open_site
 from harness.store import public_key, verify_audit
 
 app = typer.Typer(help="The tamper-evident record of every envelope.", no_args_is_help=True)
@@ -49,7 +48,7 @@ def _verify_export(file: Path) -> Report:
         file.open("rb").close()
     except OSError as error:
         raise NotFoundError(f"the export {file} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    return api.verify_export(file, public_key(layout(home())))
+    return api.verify_export(file, public_key(deployment(home()).keys()))
 
 
 @app.command()

@@ -15,26 +15,29 @@ from auditor_svc.errors import AuditError, ExportError, StoreDownError
 from broker.errors import BrokerDownError, BrokerError, JournalFullError, KeyringError, Refusal, SettingsError
 from deploy.embedded.errors import AlreadyUpError, HomeError, MissingServerError, NotUpError, PortInUseError, StackError
 from harness.errors import HarnessError
+from harness.site import outside
 from injector.errors import (
     BadArgumentError,
     BadTargetError,
     InjectorError,
-    NotHealedError,
+    NotHereError,
     NotOpenError,
     UnknownFaultError,
-    WorldError,
+    world_exit_code,
 )
 from services.inventory.ports import DEFAULT_BASE
-from services.platform.port import PlatformDownError, PlatformError, UnknownWorkloadError
 
 ResultT = TypeVar("ResultT")
 DEFAULT_HOME = Path("~/.local/state/agentic-triage")
+HOME_BESIDE_CONTAINERS = Path("~/.local/state/agentic-triage-docker")
+"""What a compose stack's host keeps: fetched recordings. Apart, since an embedded home holds nothing foreign."""
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (UnknownFaultError, 3),
     (NotOpenError, 3),
     (BadTargetError, 2),
+    (NotHereError, 4),
     (BadArgumentError, 2),
     (InjectorError, 1),
     (SettingsError, 2),
@@ -51,9 +54,6 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (StoreDownError, 7),
     (ExportError, 5),
     (AuditError, 1),
-    (PlatformDownError, 7),
-    (UnknownWorkloadError, 3),
-    (PlatformError, 1),
     (OSError, 1),
     (StackError, 1),
 )
@@ -64,8 +64,8 @@ def exit_code(error: Exception) -> int | None:
     """Return the exit code of an error that was foreseen, or None."""
     if isinstance(error, HarnessError):
         return error.exit_code
-    if isinstance(error, WorldError | NotHealedError) and isinstance(error.__cause__, PlatformError | WorldError):
-        return exit_code(error.__cause__)  # the injector says on which fault, the platform what was wrong
+    if (world := world_exit_code(error)) is not None:
+        return world
     own = getattr(error, "exit_code", None)
     if isinstance(own, int) and isinstance(error, StackError):
         return own
@@ -82,7 +82,8 @@ def sentence(error: Exception) -> str:
 
 def home() -> Path:
     """Return the stack's home: `--home` (which sets TRIAGE_HOME), else the default."""
-    return Path(os.environ.get("TRIAGE_HOME") or DEFAULT_HOME).expanduser().absolute()
+    default = HOME_BESIDE_CONTAINERS if outside() else DEFAULT_HOME
+    return Path(os.environ.get("TRIAGE_HOME") or default).expanduser().absolute()
 
 
 def port_base() -> int:

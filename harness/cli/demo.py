@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from harness.cli.context import home, port_base, run
 from harness.cli.live import LiveView
-from harness.cli.output import out, working
+from harness.cli.output import err, out, working
 from harness.cli.report import print_outcome, print_rows
 from harness.control import Seen
-from harness.demo import Demo, play
+from harness.demo import Demo, play, recording_name
 from harness.errors import NotVerifiedError
+from harness.site import outside
 
 
-def demo() -> None:
+def demo(
+    record: Annotated[
+        Path | None, typer.Option("--record", help="File of the recording; in the home unless given.")
+    ] = None,
+) -> None:
     """Break the shop for real, report it in messy words, watch it repaired, proved and recorded."""
-    result = run(_play)
+    if outside():
+        _on_containers(record or home() / "recordings" / recording_name())
+        return
+    result = run(lambda: _play(record))
     print_outcome(result.outcome, result.recording)
     replayed = result.replayed
     if replayed.difference is None:
@@ -31,7 +41,7 @@ def demo() -> None:
         raise NotVerifiedError("the demo did not end verified; the clauses above say why")
 
 
-async def _play() -> Demo:
+async def _play(record: Path | None) -> Demo:
     out.print("[bold]Agentic Triage[/bold]: a shop of real services; its orders service is about to lose its database")
     view = LiveView()
     with ExitStack() as starting, ExitStack() as showing:
@@ -45,7 +55,28 @@ async def _play() -> Demo:
                 entered.append(showing.enter_context(view))
 
         entered: list[LiveView] = []
-        return await play(home(), port_base(), progress, watch)
+        return await play(home(), port_base(), progress, watch, record)
+
+
+def _on_containers(record: Path) -> None:
+    """The same on the compose stack: brought up for it if it is not up, and then taken down again, data kept."""
+    from harness.compose.host import ComposeHost
+
+    host = ComposeHost(home())
+    started = not host.is_up()
+    if started:
+        with working("starting") as progress:
+            run(lambda: host.up(progress=progress))
+    try:
+        code = host.demo(record)
+        if record.exists():
+            err.print(f"the recording was copied to {record}", markup=False)
+    finally:
+        if started:
+            with working("stopping"):
+                run(host.down)
+    if code != 0:
+        raise typer.Exit(code)
 
 
 def register(app: typer.Typer) -> None:

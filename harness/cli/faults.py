@@ -9,9 +9,7 @@ import typer
 from broker.contracts.base import Scalar
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, out
-from harness.errors import StackDownError
-from harness.site import is_up, open_site
-from injector.embedded import open_injector
+from harness.site import deployment
 from injector.errors import BadArgumentError
 from injector.fault import Spec
 from injector.injector import Injector
@@ -57,7 +55,7 @@ def heal(
 def faults(
     open_: Annotated[bool, typer.Option("--open", help="Only what is open now.")] = False, json_: Json = False
 ) -> None:
-    """List the faults that can be injected, or those that are open."""
+    """List the faults that can be injected, with targets and platforms, or those that are open."""
     rows: list[dict[str, object]]
     if open_:
         rows = [
@@ -65,7 +63,10 @@ def faults(
             for f in _injector().open()
         ]
     else:
-        rows = [{"fault": f.name, "summary": f.summary, "targets": list(f.targets)} for f in FAULTS.values()]
+        rows = [
+            {"fault": f.name, "summary": f.summary, "targets": list(f.targets), "platforms": list(f.platforms)}
+            for f in FAULTS.values()
+        ]
     if json_:
         emit_json(rows)
         return
@@ -87,10 +88,7 @@ def _arguments(pairs: list[str]) -> dict[str, Scalar]:
 
 
 def _injector() -> Injector:
-    open_site(home())
-    if not is_up(home()):
-        raise StackDownError(f"the stack under {home()} ended without `triage down`; start it again with: triage up")
-    return open_injector(home())
+    return deployment(home()).injector()
 
 
 def register(app: typer.Typer) -> None:

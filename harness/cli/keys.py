@@ -6,14 +6,11 @@ from typing import Annotated
 
 import typer
 
-from broker import keyring
 from broker.subjects import CHANNELS, ROLES, channels_of
-from deploy.embedded.layout import Layout, layout
 from harness import rotation
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, out
-from harness.control import passphrase
-from harness.errors import StackDownError
+from harness.site import deployment
 
 app = typer.Typer(help="Keys of the signed envelopes.", no_args_is_help=True)
 
@@ -21,8 +18,7 @@ app = typer.Typer(help="Keys of the signed envelopes.", no_args_is_help=True)
 @app.command(name="list")
 def list_(json_: Json = False) -> None:
     """List key versions and which role holds which channel's key. Never shows a key."""
-    place = _place()
-    ring = keyring.load(place.master_keys, passphrase(place))
+    ring = deployment(home()).ring()
     held = {role: list(channels_of(role)) for role in ROLES}
     if json_:
         emit_json({"current": ring.current, "versions": list(ring.versions), "roles": held})
@@ -41,19 +37,14 @@ def rotate(
     force: Annotated[
         bool, typer.Option("--force", help="Drop the oldest version even if messages signed with it may be due.")
     ] = False,
+    announce: Annotated[
+        bool, typer.Option("--announce", help="Write nothing; tell the roles that their files were changed.")
+    ] = False,
 ) -> None:
     """Make a new key version that every role signs with; the two before are still accepted. Takes some seconds."""
-    _place()
-    rotated = run(lambda: rotation.rotate(home(), force=force))
+    rotated = run(lambda: rotation.announce(home()) if announce else rotation.rotate(home(), force=force))
     if json_:
         emit_json({"current": rotated.current, "told": rotated.told})
     else:
         end = "every role was told" if rotated.told else "nobody could be told, roles find it in their files"
         out.print(f"key version {rotated.current} is current; {end}")
-
-
-def _place() -> Layout:
-    place = layout(home())
-    if not place.master_keys.exists():
-        raise StackDownError(f"there are no keys under {place.root}; make them and a stack with: triage up")
-    return place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -13,12 +13,12 @@ from broker.contracts.base import Contract, describe
 from broker.contracts.control import ApprovalDenied, ApprovalGranted, ApprovalRequested, Halt, Resume
 from broker.errors import Refusal
 from broker.gate import Gate
-from deploy.embedded.stack import Stack
 from harness.cli.agents import look
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, grid, out, seconds
 from harness.control import ControlPlane, connect
 from harness.errors import NotFoundError, RefusedError
+from harness.site import Signal, deployment
 
 MessageT = TypeVar("MessageT", bound=Contract)
 
@@ -59,10 +59,10 @@ def kill(
     signal: Annotated[str, typer.Option("--signal", help="KILL (gone at once) or STOP (hung).")] = "KILL",
 ) -> None:
     """Kill a process of the stack for real, to see what happens. The process manager brings roles back."""
-    name: Literal["KILL", "STOP"] = "STOP" if signal.upper() == "STOP" else "KILL"
+    name: Signal = "STOP" if signal.upper() == "STOP" else "KILL"
     if signal.upper() not in ("KILL", "STOP"):
         raise typer.BadParameter("--signal is KILL or STOP")
-    stack = Stack(home())
+    stack = deployment(home())
     _known(instance, [row.name for row in run(stack.status).programs])
     run(lambda: stack.kill(instance, name))
     out.print(f"SIG{name} was sent to {instance}")

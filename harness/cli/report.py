@@ -25,6 +25,8 @@ FAULT_WORDS: dict[FaultClass, str] = {
     "network_latency": "its network link is slow",
     "network_loss": "its network link loses connections",
     "cpu_saturation": "its processor is saturated",
+    "resource_limit": "it may use too little processor time or memory",
+    "disk_full": "its volume is full",
     "none": "nothing is broken",
 }
 LABEL_WIDTH = 11

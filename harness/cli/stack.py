@@ -7,20 +7,23 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from deploy.embedded.stack import Stack
-from deploy.embedded.status import StackStatus
+from deploy.status import StackStatus
 from harness.cli.context import Json, home, port_base, run
 from harness.cli.output import age, emit_json, grid, out, seconds, working
 from harness.doctor import examine
 from harness.errors import HarnessError
+from harness.site import deployment
 
 
 def up(
-    schedulers: Annotated[int, typer.Option(min=1, max=2, help="How many schedulers run at once.")] = 1,
+    schedulers: Annotated[
+        int | None,
+        typer.Option(min=1, max=2, show_default=False, help="How many run at once (1; on containers 2)."),
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Start the whole embedded stack; returns when everything is healthy."""
-    stack = Stack(home(), port_base())
+    """Start the whole stack; returns when everything is healthy."""
+    stack = deployment(home(), port_base())
     with working("starting") as progress:
         run(lambda: stack.up(progress=progress, schedulers=schedulers))
     found = run(stack.status)
@@ -33,7 +36,8 @@ def up(
 def _summary(found: StackStatus) -> str:
     healthy = sum(program.healthy for program in found.programs)
     memory = found.rss_bytes / 2**20
-    return f"{healthy} of {len(found.programs)} programs are healthy under {found.home}, {memory:.0f} MiB"
+    what, where = ("containers", "") if found.port_base is None else ("programs", f" under {found.home}")
+    return f"{healthy} of {len(found.programs)} {what} are healthy{where}, {memory:.0f} MiB"
 
 
 def down(
@@ -41,13 +45,13 @@ def down(
 ) -> None:
     """Stop the whole stack; its data stay unless --wipe is given."""
     with working("stopping"):
-        run(lambda: Stack(home()).down(wipe=wipe))
+        run(lambda: deployment(home()).down(wipe=wipe))
     out.print("stopped and wiped" if wipe else "stopped")
 
 
 def status(json_: Json = False) -> None:
     """Show every program of the stack: state, health, memory."""
-    found = run(Stack(home()).status)
+    found = run(deployment(home()).status)
     if json_:
         emit_json(found)
         return
