@@ -1,4 +1,5 @@
-"""Two worlds behind one contract: the broker in memory on a virtual clock, and the real server on a free port."""
+"""Three worlds behind one contract: the broker in memory on a virtual clock, the real server on a free port, and the
+real server in a container of the image that the compose file names."""
 
 from __future__ import annotations
 
@@ -81,14 +82,20 @@ class MemoryWorld:
             await broker.close()
 
 
-@pytest_asyncio.fixture(params=["memory", pytest.param("jetstream", marks=pytest.mark.integration)])
+@pytest_asyncio.fixture(
+    params=[
+        "memory",
+        pytest.param("jetstream", marks=pytest.mark.integration),
+        pytest.param("container", marks=pytest.mark.docker),
+    ]
+)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     if request.param == "memory":
         memory = MemoryWorld()
         yield memory
         await memory.close()
         return
-    from tests.contract.jetstream_world import open_world  # late: the fake's tests need no server
+    from tests.contract.jetstream_world import open_container_world, open_world  # late: the fake needs no server
 
-    async with open_world(tmp_path) as real:
+    async with open_world(tmp_path) if request.param == "jetstream" else open_container_world(tmp_path) as real:
         yield real

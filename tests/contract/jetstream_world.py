@@ -1,4 +1,4 @@
-"""The contract's world on a real server: own process, own port, own store, real time."""
+"""The contract's world on a real server: own process or container, own port, own store, real time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,30 @@ import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
+
+import httpx
+import pytest
 
 from broker.jetstream import JetStreamBroker, connect, ensure
 from broker.port import Broker
 from broker.subjects import ADMIN_USER, Role
-from tests.support.nats_server import NatsServer, running_server
+from tests.support import containers
+from tests.support.nats_server import running_server
+from tests.support.waiting import eventually
 
 T = TypeVar("T")
 SLACK_S = 5.0
 """What a loaded machine may be late by before a wait counts as failed, seconds."""
+
+
+class Server(Protocol):
+    """What the world needs of a server."""
+
+    passwords: dict[str, str]
+
+    @property
+    def url(self) -> str: ...
 
 
 class JetStreamWorld:
@@ -24,7 +38,7 @@ class JetStreamWorld:
 
     virtual = False
 
-    def __init__(self, server: NatsServer) -> None:
+    def __init__(self, server: Server) -> None:
         self.server = server
         self.brokers: list[JetStreamBroker] = []
 
@@ -55,9 +69,31 @@ class JetStreamWorld:
 async def open_world(home: Path) -> AsyncIterator[JetStreamWorld]:
     """A server for the length of a block."""
     with running_server(home) as server:
-        await ensure(server.url, server.passwords[ADMIN_USER])
-        world = JetStreamWorld(server)
-        try:
+        async with _prepared(server) as world:
             yield world
-        finally:
-            await world.close()
+
+
+@asynccontextmanager
+async def open_container_world(home: Path) -> AsyncIterator[JetStreamWorld]:
+    """A server in a container for the length of a block; skips the test where there can be none."""
+    if (why := containers.missing()) is not None:
+        pytest.skip(why)
+    with containers.running_nats(home) as server:
+
+        async def healthy() -> bool:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                return (await client.get(f"{server.monitoring_url}/healthz")).status_code == 200
+
+        await eventually(healthy, containers.READY_S)
+        async with _prepared(server) as world:
+            yield world
+
+
+@asynccontextmanager
+async def _prepared(server: Server) -> AsyncIterator[JetStreamWorld]:
+    await ensure(server.url, server.passwords[ADMIN_USER])
+    world = JetStreamWorld(server)
+    try:
+        yield world
+    finally:
+        await world.close()

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 import valkey
 
-from services.platform.embedded.adapter import EmbeddedPlatform
-from services.platform.embedded.faults import EmbeddedFaults
-from services.platform.embedded.ledger import Ledger, Row
 from services.platform.fault_port import LinkFault
+from services.platform.ledger import Ledger, Row
 from services.platform.port import (
     Drift,
     NotManagedError,
@@ -23,15 +21,21 @@ from services.platform.port import (
     VerbFailedError,
     Workload,
 )
+from tests.support.docker_world import docker_world, proxied_world
 from tests.support.embedded_world import WorldUnderTest, embedded_world
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
-WORLDS: dict[str, Callable[[], AbstractContextManager[WorldUnderTest]]] = {"embedded": embedded_world}
+WORLDS: dict[str, Callable[[], AbstractContextManager[WorldUnderTest]]] = {
+    "embedded": embedded_world,
+    "docker": docker_world,
+    "proxy": proxied_world,
+}
+CONTAINERS = [pytest.param(name, marks=pytest.mark.docker) for name in ("docker", "proxy")]
 
 
-@pytest.fixture(scope="module", params=WORLDS)
+@pytest.fixture(scope="module", params=["embedded", *CONTAINERS])
 def shared(request: pytest.FixtureRequest) -> Iterator[WorldUnderTest]:
     with WORLDS[request.param]() as world:
         yield world
@@ -210,7 +214,7 @@ async def test_the_same_key_twice_has_one_effect(world: WorldUnderTest) -> None:
 @pytest.mark.asyncio
 async def test_the_same_key_at_once_from_many_callers_has_one_effect(world: WorldUnderTest) -> None:
     before = await world.platform.inspect("web")
-    others = [EmbeddedPlatform(world.home) for _ in range(4)]
+    others = [world.another() for _ in range(4)]
     effects = await asyncio.gather(*(other.restart("web", key="race") for other in others))
     assert sorted(effect.changed for effect in effects) == [False, False, False, True]
     assert (await world.platform.inspect("web")).restarts == before.restarts + 1
@@ -399,8 +403,9 @@ async def test_a_command_on_a_dead_workload_fails_and_may_be_tried_again(world: 
 
 
 @pytest.mark.asyncio
-async def test_without_a_stack_the_platform_is_down_and_says_so(tmp_path: Path) -> None:
-    with pytest.raises(PlatformDownError, match="no stack"):
-        await EmbeddedPlatform(tmp_path).list()
-    with pytest.raises(PlatformDownError, match="no stack"):
-        await EmbeddedFaults(tmp_path).kill("web")
+async def test_without_a_stack_the_platform_is_down_and_says_so(world: WorldUnderTest, tmp_path: Path) -> None:
+    platform, faults = world.nowhere(tmp_path)
+    with pytest.raises(PlatformDownError, match=world.no_stack):
+        await platform.list()
+    with pytest.raises(PlatformDownError, match=world.no_stack):
+        await faults.kill("web")

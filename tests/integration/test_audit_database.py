@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -22,11 +23,10 @@ from broker.contracts.control import Checkpoint
 from broker.contracts.registry import CONTRACTS
 from broker.envelope import open_frame
 from broker.port import Stored
+from tests.support import containers
 from tests.support.audit import PUBLIC, START_US, chain, incident_messages, journal, rehashed, sealed
 from tests.support.nats_server import free_port
 from tests.support.postgres import PostgresServer, running_postgres
-
-pytestmark = pytest.mark.integration
 
 MESSAGES = journal(230)
 MESSAGES += [
@@ -48,6 +48,7 @@ FACTS = tuple(
     for frame in [open_frame(row.envelope)]
     if (fact := project(row.journal_seq, row.time_us, CONTRACTS[frame.type].decode(frame.payload)))
 )
+Server = PostgresServer | containers.ContainerPostgres
 
 
 @dataclass
@@ -89,14 +90,27 @@ class Database:
         return [(fault.kind, fault.journal_seq, fault.family) for fault in report.faults]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with running_postgres() as running:
-        yield running
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("embedded", marks=pytest.mark.integration),
+        pytest.param("container", marks=pytest.mark.docker),
+    ],
+)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The server of the wheel, and the one of the compose file's image."""
+    if request.param == "embedded":
+        with running_postgres() as running:
+            yield running
+        return
+    if (why := containers.missing()) is not None:
+        pytest.skip(why)
+    with containers.running_postgres_container() as contained:
+        yield contained
 
 
 @pytest.fixture
-def database(server: PostgresServer, tmp_path: Path) -> Database:
+def database(server: Server, tmp_path: Path) -> Database:
     made = Database(server.new_database(), tmp_path / checkpoint_file.FILE_NAME)
     asyncio.run(made.fill())
     return made
@@ -239,9 +253,7 @@ async def test_even_the_owner_must_first_drop_a_trigger_to_change_a_row(
 
 
 @pytest.mark.asyncio
-async def test_a_role_of_its_own_can_audit_and_cannot_drop_the_triggers(
-    server: PostgresServer, database: Database
-) -> None:
+async def test_a_role_of_its_own_can_audit_and_cannot_drop_the_triggers(server: Server, database: Database) -> None:
     owner = Store(database.dsn)
     await owner.fetch("DROP ROLE IF EXISTS scribe")
     await owner.fetch("CREATE ROLE scribe LOGIN PASSWORD 'scribe'")
@@ -268,6 +280,24 @@ async def test_a_role_of_its_own_can_audit_and_cannot_drop_the_triggers(
     await other.fetch("DROP OWNED BY scribe")
     await other.fetch("DROP ROLE scribe")
     await other.close()
+
+
+@pytest.mark.asyncio
+async def test_preparing_makes_the_auditors_login_and_gives_it_the_newest_password(
+    server: Server, database: Database
+) -> None:
+    name = database.dsn.rpartition("/")[2]
+    for password in ("first", "it's \\ the second"):
+        await api.prepare(database.dsn, "the-auditor", password)
+        store = Store(server.dsn(name, "the-auditor", quote(password, safe="")))
+        assert (await store.head()).rows > 0
+        await store.close()
+    with pytest.raises((StoreDownError, StoreRefusedError)):
+        await Store(server.dsn(name, "the-auditor", "first")).head()
+    owner = Store(database.dsn)
+    await owner.fetch('DROP OWNED BY "the-auditor"')
+    await owner.fetch('DROP ROLE "the-auditor"')
+    await owner.close()
 
 
 @pytest.mark.asyncio
@@ -299,7 +329,7 @@ async def test_a_scenario_run_is_kept_once_with_its_seed(database: Database) -> 
 
 
 @pytest.mark.asyncio
-async def test_databases_that_cannot_be_used_are_named_by_what_helps(server: PostgresServer) -> None:
+async def test_databases_that_cannot_be_used_are_named_by_what_helps(server: Server) -> None:
     with pytest.raises(StoreDownError):
         await api.incidents(f"postgresql://postgres:x@127.0.0.1:{free_port()}/x")
     with pytest.raises(StoreRefusedError):
@@ -322,7 +352,7 @@ async def test_a_schema_from_another_version_is_refused(database: Database, monk
         await api.prepare(database.dsn)
 
 
-def test_several_starting_at_once_migrate_once(server: PostgresServer) -> None:
+def test_several_starting_at_once_migrate_once(server: Server) -> None:
     dsn = server.new_database()
 
     async def all_at_once() -> list[tuple[str, ...]]:

@@ -17,7 +17,7 @@ import pytest
 from pydantic import ConfigDict
 
 from auditor_svc import api
-from broker import jetstream, keyring
+from broker import jetstream
 from broker.contracts.base import Contract
 from broker.contracts.incident import IncidentClosed
 from broker.contracts.machine import Event
@@ -27,7 +27,7 @@ from broker.envelope import Signer
 from broker.gate import Trusted
 from broker.subjects import Role
 from deploy.embedded.layout import layout
-from harness.control import Seen, connect, passphrase
+from harness.control import Seen, connect
 from harness.run import Runner
 from harness.scenario import draw, load
 from harness.site import open_site
@@ -95,7 +95,7 @@ def speak(home: Path, role: Role, *messages: Contract) -> list[int]:
 
     async def body() -> list[int]:
         site = open_site(home)
-        ring = keyring.load(site.layout.role_keys(role), passphrase(site.layout))
+        ring = site.keys.load(role)
         name = f"{role}-9"
         broker = await jetstream.connect(site.nats_url, role=role, instance=name, password=ring.broker_password())
         try:

@@ -22,7 +22,7 @@ from broker.errors import KeyringError
 from deploy.embedded import daemon
 from deploy.embedded.errors import AlreadyUpError, HomeError, NotUpError, PortInUseError, StackError
 from deploy.embedded.stack import Stack
-from deploy.embedded.vault import write_private
+from deploy.vault import write_private
 from services.inventory.ports import OFFSETS, SPAN
 from services.platform.embedded.adapter import EmbeddedPlatform
 from services.platform.embedded.faults import EmbeddedFaults

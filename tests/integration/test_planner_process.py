@@ -66,8 +66,14 @@ class Stage:
         assert open_frame(stored.data).role == "planner"
         return gate("scheduler").admit(stored).message
 
-    async def proposal(self, request: PlanRequested, timeout_s: float = 20.0) -> PlanProposed:
+    async def proposal(
+        self, request: PlanRequested, timeout_s: float = 20.0, *, meanwhile: dict[str, Look] | None = None
+    ) -> PlanProposed:
+        """Wait for the planner's proposal; `meanwhile` is what the sensors go on saying, as they do."""
+
         async def stands() -> bool:
+            if meanwhile is not None:
+                await self.telemetry(meanwhile)
             return await self.said(request, "proposed") is not None
 
         await eventually(stands, timeout_s)
@@ -143,7 +149,7 @@ async def test_planner_killed_between_request_and_plan_answers_after_its_restart
         for _ in range(3):
             await stage.telemetry(DRIFT)
         with stage.planner(TRIAGE_PLANNER_MODE="rulebook"):
-            proposal = await stage.proposal(waiting)
+            proposal = await stage.proposal(waiting, meanwhile=DRIFT)
             assert proposal.plan.hypothesis.target == "orders"
             assert await stage.said(first, "proposed") == before
             assert await stage.said(waiting, "prompted") is None

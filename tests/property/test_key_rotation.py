@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from broker.keyring import Keyring, derive_role_file, load
 from broker.subjects import ROLES, Role
+from deploy import keyfiles
 from deploy.embedded import keys
 from deploy.embedded.layout import Layout
 from tests.support.keyfiles import PASSPHRASE, Running, cheap_scrypt, key_home
@@ -73,7 +74,7 @@ def test_nobody_is_refused_in_any_order_of_writes_looks_and_deaths(
     with tempfile.TemporaryDirectory() as folder, patch.object(keys, "ROLES", tuple(order)):
         place = key_home(Path(folder))
         running = Running(place)
-        with patch.object(keys, "derive_role_file", Writer(running, polls, dies_before)):
+        with patch.object(keyfiles, "derive_role_file", Writer(running, polls, dies_before)):
             try:
                 asyncio.run(rotate(place))
             except Death:
@@ -81,7 +82,7 @@ def test_nobody_is_refused_in_any_order_of_writes_looks_and_deaths(
         if up_again:
             asyncio.run(keys.ensure_role_files(place, load(place.master_keys, PASSPHRASE), PASSPHRASE))
             running.talk()
-        with patch.object(keys, "derive_role_file", Writer(running, polls, WRITES)):
+        with patch.object(keyfiles, "derive_role_file", Writer(running, polls, WRITES)):
             asyncio.run(rotate(place))
         running.poll(ROLES)
         newest = load(place.master_keys, PASSPHRASE).current

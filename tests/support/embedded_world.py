@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +51,15 @@ class WorldUnderTest:
     platform: Platform
     faults: FaultPort
     cache_port: int
-    web_port: int
+    """Where the cache answers on this machine."""
     home: Path
+    """Folder of the ledger, `effects.jsonl`."""
+    another: Callable[[], Platform]
+    """Makes one more adapter of the same world, as another process would."""
+    nowhere: Callable[[Path], tuple[Platform, FaultPort]]
+    """Makes adapters of a world that was never brought up; the folder is empty."""
+    no_stack: str = "no stack"
+    """What they say."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -93,7 +100,14 @@ def embedded_world() -> Iterator[WorldUnderTest]:
         daemon.start_supervisord(home, base)
         platform = EmbeddedPlatform(home.root)
         asyncio.run(_start(home, platform, [*(item.name for item in programs), "links"]))
-        yield WorldUnderTest(platform, EmbeddedFaults(home.root), cache, web, home.root)
+        yield WorldUnderTest(
+            platform,
+            EmbeddedFaults(home.root),
+            cache,
+            home.root,
+            another=lambda: EmbeddedPlatform(home.root),
+            nowhere=lambda folder: (EmbeddedPlatform(folder), EmbeddedFaults(folder)),
+        )
     finally:
         daemon.end_leftovers(home)
         shutil.rmtree(folder)

@@ -9,8 +9,8 @@ from pathlib import Path
 from harness.control import connect
 from harness.run import Outcome, Runner
 from harness.scenario import Draw, KillStep, draw, load
+from harness.site import deployment
 from harness.store import verify_audit
-from injector.embedded import open_witness
 
 
 def run(home: Path, drawn: Draw, record: Path | None = None) -> Outcome:
@@ -37,7 +37,7 @@ def assert_recovered(outcome: Outcome) -> None:
 
 def assert_nothing_happened_twice(home: Path) -> None:
     """Fail if the platform's ledger shows two effects under one key."""
-    effects = asyncio.run(open_witness(home).effects())
+    effects = asyncio.run(deployment(home).witness().effects())
     twice = {key: count for key, count in Counter(key for key, _, _ in effects).items() if count > 1}
     assert not twice, f"effects that happened more than once: {twice}"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from broker.contracts.inventory import Device, Inventory
 from broker.contracts.telemetry import LogLine
-from services.platform.fault_port import LinkFault
+from services.platform.fault_port import Limits, LinkFault
 from services.platform.port import Drift, Effect, UnknownWorkloadError, Workload
 
 
@@ -108,6 +108,10 @@ class FakeFaults:
     changed: dict[str, dict[str, str]] = field(default_factory=dict)
     links: dict[tuple[str, str], LinkFault] = field(default_factory=dict)
     burning: dict[str, int] = field(default_factory=dict)
+    limited: dict[str, Limits] = field(default_factory=dict)
+    off: set[str] = field(default_factory=set)
+    nameless: set[str] = field(default_factory=set)
+    full: set[str] = field(default_factory=set)
     deaf: bool = False
     """A world on which nothing has an effect."""
 
@@ -156,3 +160,39 @@ class FakeFaults:
 
     async def is_running(self, name: str) -> bool:
         return name not in self.down
+
+    async def set_limits(self, name: str, limits: Limits) -> None:
+        self.limited[name] = limits
+
+    async def reset_limits(self, name: str) -> None:
+        self.limited.pop(name, None)
+
+    async def limits(self, name: str) -> Limits:
+        return self.limited.get(name, Limits())
+
+    async def disconnect(self, name: str) -> None:
+        self.off.add(name)
+
+    async def reconnect(self, name: str) -> None:
+        self.off.discard(name)
+
+    async def disconnected(self, name: str) -> tuple[str, ...]:
+        return ("shop",) if name in self.off else ()
+
+    async def break_names(self, name: str) -> None:
+        self.nameless.add(name)
+
+    async def restore_names(self, name: str) -> None:
+        self.nameless.discard(name)
+
+    async def names_broken(self, name: str) -> bool:
+        return name in self.nameless
+
+    async def fill_volume(self, name: str) -> None:
+        self.full.add(name)
+
+    async def free_volume(self, name: str) -> None:
+        self.full.discard(name)
+
+    async def filler(self, name: str) -> int:
+        return 1 if name in self.full else 0

@@ -95,10 +95,11 @@ async def test_an_order_outside_the_catalogue_is_refused_by_name(
 @pytest.mark.asyncio
 async def test_check_config_says_what_conditions_ask_for() -> None:
     answer = await result(FakePlatform({"orders": running("orders", drift=DRIFT)}), "check_config", "orders")
-    assert {key: answer.meta[key] for key in ("drifted", "running", "paused")} == {
+    assert {key: answer.meta[key] for key in ("drifted", "running", "paused", "sound")} == {
         "drifted": True,
         "running": True,
         "paused": False,
+        "sound": False,
     }
 
 

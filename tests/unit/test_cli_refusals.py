@@ -142,7 +142,7 @@ class TestErrorsOfThePlatform:
             (PlatformDownError("the process manager does not answer"), 7),
             (UnknownWorkloadError("no workload is called orders"), 3),
             (VerbFailedError("orders does not run"), 1),
-            (NotManagedError("loadgen is not managed"), 1),
+            (NotManagedError("loadgen is not managed"), 4),
         ],
     )
     def test_each_is_one_sentence_from_inject_heal_and_run(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from broker.contracts.telemetry import LogLine
-from services.platform.embedded.logs import BLOCK, parse_line, read_lines
+from services.platform.embedded.logs import BLOCK, read_lines
+from services.platform.lines import parse_line
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -12,12 +12,12 @@ from deploy.embedded.errors import HomeError, StackError
 from deploy.embedded.layout import Layout, layout
 from deploy.embedded.ports import require_base
 from deploy.embedded.programs import Plan, base_environment, units, world
-from deploy.embedded.vault import ensure_passphrase, ensure_secrets
+from deploy.vault import ensure_passphrase, ensure_secrets
 from services.inventory.ports import OFFSETS
 from services.platform.embedded.drift import command_drift, environment_drift
-from services.platform.embedded.ledger import Ledger, Row
 from services.platform.embedded.sections import Section, quote, render_program
 from services.platform.embedded.world import Program, load_world
+from services.platform.ledger import Ledger, Row
 from services.platform.port import Drift, PlatformDownError
 
 WEB = Program(

@@ -16,11 +16,13 @@ from deploy.embedded.errors import StackError
 from harness import run as module
 from harness.cli.context import sentence
 from harness.control import ControlPlane, Seen
+from harness.embedded import Embedded
 from harness.errors import StackDownError, TimedOutError
 from harness.oracle import Clause, Oracle
 from harness.run import Runner
 from harness.scenario import Draw, draw, load
 from injector.collateral import Baseline, Witness
+from injector.embedded import open_injector
 from injector.errors import NotHealedError
 from injector.injector import Injector
 from injector.journal import OpenFault
@@ -54,6 +56,7 @@ class Stuck(Injector):
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """A runner on an empty home, whose journal a test can break."""
     (tmp_path / "inventory.json").write_bytes(shop_inventory().encode())
+    monkeypatch.setattr(Embedded, "injector", lambda stack: open_injector(stack.home))
     monkeypatch.setattr(Control, "trouble", None)
     monkeypatch.setattr(Control, "silent", False)
 

@@ -12,22 +12,25 @@ from injector.errors import (
     BadTargetError,
     NoEvidenceError,
     NotHealedError,
+    NotHereError,
     NotOpenError,
     UnknownFaultError,
     WorldError,
 )
-from injector.fault import Spec, World
+from injector.fault import Platform, Spec, World
 from injector.injector import Injector
 from injector.journal import FaultJournal
 from injector.registry import FAULTS, check, find
+from services.platform.fault_port import Limits
 from services.platform.port import PlatformDownError, VerbFailedError
 from tests.support.world import FakeFaults, shop_inventory
 
 WITHOUT_SERVER = [name for name in FAULTS if name != "cache_poison"]
 
 
-def injector(tmp_path: Path, world: FakeFaults) -> Injector:
-    return Injector(World(world, shop_inventory()), FaultJournal(tmp_path), now=lambda: "2026-01-01T00:00:00+00:00")
+def injector(tmp_path: Path, world: FakeFaults, platform: Platform = "docker") -> Injector:
+    subject = World(world, shop_inventory(), platform)
+    return Injector(subject, FaultJournal(tmp_path), now=lambda: "2026-01-01T00:00:00+00:00")
 
 
 @pytest.mark.asyncio
@@ -105,6 +108,28 @@ def test_two_faults_of_one_kind_have_their_own_ids(tmp_path: Path) -> None:
         "network_partition-orders-shop-db-1",
         "network_partition-orders-shop-db-2",
     ]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if "embedded" not in fault.platforms])
+async def test_a_fault_of_containers_is_refused_on_processes_before_anything_is_touched(
+    tmp_path: Path, name: str
+) -> None:
+    subject = injector(tmp_path, FakeFaults(), "embedded")
+    with pytest.raises(NotHereError, match="cannot be made on the embedded platform; it can on docker"):
+        await subject.inject(Spec(name, FAULTS[name].targets[0]))
+    assert subject.open() == ()
+
+
+@pytest.mark.asyncio
+async def test_another_limit_than_the_injected_one_is_no_evidence(tmp_path: Path) -> None:
+    world = FakeFaults()
+    subject = injector(tmp_path, world)
+    spec = Spec("cpu_limit", "catalog", {"cores": 0.2})
+    await subject.inject(spec)
+    world.limited["catalog"] = Limits(cpu_cores=1.0)
+    assert (await subject.evidence(spec)).detail == "catalog may use 1 cores"
+    assert not (await subject.evidence(spec)).present
 
 
 class BrokenWorld(FakeFaults):

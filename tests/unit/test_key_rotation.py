@@ -24,6 +24,7 @@ from broker.subjects import ROLES
 from deploy.embedded import keys
 from deploy.embedded.layout import Layout
 from harness.control import ControlPlane
+from harness.embedded import Embedded
 from harness.rotation import SETTLE_S, Standing, carry, read_standing
 from tests.support.cli import Cli, cli_of
 from tests.support.keyfiles import PASSPHRASE, Running, cheap_scrypt, key_home
@@ -312,7 +313,7 @@ class TestCommand:
             naps.append((seconds, [open_frame(item.data).key_version for item in scene.journal.messages()]))
 
         monkeypatch.setattr("harness.rotation.connect", connect)
-        monkeypatch.setattr("harness.rotation.is_up", lambda home: True)
+        monkeypatch.setattr(Embedded, "is_up", lambda stack: True)
         monkeypatch.setattr("harness.rotation.rotate.__kwdefaults__", {"force": False, "sleep": nap})
         assert json.loads(cli("keys", "rotate", "--json").out) == {"current": 2, "told": True}
         assert naps == [(SETTLE_S, [1])]

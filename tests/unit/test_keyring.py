@@ -28,9 +28,9 @@ from broker.runtime.metrics import Metrics
 from broker.subjects import BROKER_USERS, CHANNELS, ROLES, Role, channels_of
 from deploy.embedded.errors import HomeError
 from deploy.embedded.layout import layout
-from deploy.embedded.vault import ensure_passphrase
-from harness.control import passphrase
+from deploy.vault import ensure_passphrase
 from harness.doctor import _keys
+from harness.site import deployment
 from tests.support.signing import master
 
 PASSPHRASE = "correct horse"
@@ -302,13 +302,13 @@ class TestPassphraseFiles:
         place.passphrase.write_bytes(content.encode())
         assert ensure_passphrase(place.passphrase) == PASSPHRASE
         assert read_passphrase(place.passphrase) == PASSPHRASE
-        assert passphrase(place) == PASSPHRASE
+        assert deployment(tmp_path).keys().passphrase() == PASSPHRASE
         derive_role_file(
             create_master(place.master_keys, PASSPHRASE), "operator", place.role_keys("operator"), PASSPHRASE
         )
         keys = Keys(place.role_keys("operator"), place.passphrase, "operator", "operator-1", Metrics())
         assert keys.keyring.owner == "operator"
-        assert _keys(tmp_path).ok
+        assert _keys(deployment(tmp_path)).ok
 
     @pytest.mark.parametrize("content", ["", "\n", " \nsecond line"])
     def test_nobody_takes_an_empty_one(self, content: str, tmp_path: Path) -> None:
@@ -319,8 +319,8 @@ class TestPassphraseFiles:
         with pytest.raises(KeyringError, match="is empty"):
             read_passphrase(place.passphrase)
         with pytest.raises(KeyringError, match="is empty"):
-            passphrase(place)
-        assert "is empty" in _keys(tmp_path).detail
+            deployment(tmp_path).keys().passphrase()
+        assert "is empty" in _keys(deployment(tmp_path)).detail
 
 
 def test_rings_compare_by_what_they_hold() -> None:

@@ -90,7 +90,7 @@ def test_service_that_is_silent_may_be_restarted_if_it_is_not_paused() -> None:
     world.answer(world.prompts()[0], answer("catalog", "process_hung"))
     restart = next(task for task in world.proposal().plan.tasks if task.type == "restart")
     assert restart.when is not None
-    assert (restart.when.field, restart.when.equals) == ("paused", False)
+    assert (restart.when.field, restart.when.equals) == ("sound", True)
 
 
 def test_model_that_blames_the_caches_client_for_poison_is_mended_to_the_cache() -> None:

@@ -267,6 +267,19 @@ async def test_a_late_disconnect_of_an_old_connection_leaves_the_new_one_s_claim
         assert await stack.worker("log-agent-2").take() is None
 
 
+async def test_a_connection_whose_end_a_killed_broker_never_told_keeps_no_task_from_being_handed_on() -> None:
+    async with running_stack() as stack:
+        stack.worker("log-agent-1")
+        await settle()
+        stack.journal.clients[-1].gone = "the broker was killed"
+        back = stack.worker("log-agent-1")
+        await settle()
+        await stack.order()
+        await back.take_and_claim()
+        await back.die()
+        assert [lost.handed_on for lost in stack.lost()] == [(TASK,)]
+
+
 async def test_a_closed_incident_s_claims_are_dropped() -> None:
     async with running_stack() as stack:
         first = stack.worker("log-agent-1")

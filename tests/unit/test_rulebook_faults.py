@@ -100,6 +100,33 @@ CASES = (
     Case("processor burnt", {"catalog": {"cpu_load": 1.6}, "gateway": {"status": "WARN", "note": "slow:catalog=300ms"},
          "orders": {"status": "WARN", "note": "slow:shop-db=200ms"}},
          "catalog", "cpu_saturation", ("reconcile", "catalog")),
+    # Containers: the engine's name server forgets who does not run, so nobody is refused any more.
+    Case("container stopped", {"orders": refused("gaierror"), "gateway": blames("orders=gaierror", "gaierror"),
+         "fulfilment": blames("orders=gaierror", "gaierror"), "loadgen": USERS_FAIL},
+         "orders", "process_down", ("start", "orders")),
+    Case("container died, by the engine's word", {"orders": refused("ContainerDied"),
+         "gateway": blames("orders=gaierror", "gaierror"), "loadgen": USERS_FAIL},
+         "orders", "process_down", ("start", "orders")),
+    Case("container of the database stopped", {"shop-db": refused("gaierror"),
+         "orders": blames("shop-db=gaierror", "gaierror"), "catalog": blames("shop-db=gaierror", "gaierror"),
+         "gateway": GATEWAY_500, "loadgen": USERS_FAIL}, "shop-db", "process_down", ("start", "shop-db")),
+    Case("container off its network", {"shop-mq": refused("gaierror"), "orders": blames("shop-mq=TimeoutError",
+         "TimeoutError"), "fulfilment": blames("shop-mq=gaierror", "gaierror"), "loadgen": USERS_FAIL},
+         "shop-mq", "process_down", ("reconcile", "shop-mq")),
+    Case("container killed for memory", {"catalog": refused("ContainerOOMKilled"),
+         "gateway": blames("catalog=gaierror", "gaierror"), "loadgen": USERS_FAIL},
+         "catalog", "resource_limit", ("reconcile", "catalog")),
+    Case("processor share cut", {"catalog": {"status": "WARN", "cpu_load": 0.05,
+         "note": "slow:shop-db=380ms, slow:shop-cache=350ms"}, "gateway": {"status": "WARN",
+         "note": "slow:catalog=700ms"}, "loadgen": {"status": "WARN", "latency_ms": 1300.0}},
+         "catalog", "resource_limit", ("reconcile", "catalog")),
+    Case("processor share cut to where nothing is in time", {"gateway": blames("catalog=TimeoutError, "
+         "orders=TimeoutError", "TimeoutError", latency_ms=420.0), "loadgen": USERS_FAIL},
+         "gateway", "resource_limit", ("reconcile", "gateway")),
+    Case("name resolution of one container broken", {"gateway": blames("catalog=gaierror, orders=gaierror", "gaierror"),
+         "loadgen": USERS_FAIL}, "gateway", "network_partition", ("reconcile", "gateway")),
+    Case("link throttled", {"gateway": {"status": "WARN", "note": "slow:catalog=900ms"},
+         "loadgen": {"status": "WARN", "latency_ms": 1400.0}}, "gateway", "network_latency", ("reconcile", "gateway")),
 )  # fmt: skip
 
 
@@ -136,6 +163,30 @@ def test_report_in_the_first_second_of_the_fault_gives_the_same_answer(case: Cas
     world.seconds(6, case.looks)
     believed = world.proposal().plan.hypothesis
     assert (believed.target, believed.fault_class) == (case.target, case.fault_class), believed
+
+
+def test_death_that_turns_out_to_be_for_want_of_memory_is_no_mere_death() -> None:
+    """The engine tells of the death first and of its reason a moment later; the report says "down"."""
+    world = World()
+    world.seconds(5)
+    world.request(text="catalog is down")
+    world.second({"catalog": refused("ContainerDied")})
+    world.seconds(2, {"catalog": refused("ContainerOOMKilled"), "gateway": blames("catalog=gaierror", "gaierror")})
+    believed = world.proposal().plan.hypothesis
+    assert (believed.target, believed.fault_class) == ("catalog", "resource_limit")
+
+
+def test_full_volume_is_named_and_nothing_is_done_about_it() -> None:
+    """No verb of the catalogue makes room: what is done is to look, and to say it."""
+    looks = {"shop-cache": refused("MISCONF"), "catalog": blames("shop-cache=ResponseError", status="WARN")}
+    world = World()
+    world.seconds(5)
+    world.request()
+    world.seconds(6, looks)
+    proposal = world.proposal()
+    believed = proposal.plan.hypothesis
+    assert (believed.target, believed.fault_class) == ("shop-cache", "disk_full")
+    assert acts(proposal.plan.tasks) == []
 
 
 @pytest.mark.parametrize("code", ["ECONNRESET", "ConnectionDoesNotExistError", "RemoteProtocolError", "ReadError"])

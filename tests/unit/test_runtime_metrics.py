@@ -58,6 +58,16 @@ def test_other_paths_are_not_found(served: tuple[Metrics, Health, str]) -> None:
     assert get(f"{served[2]}/secrets")[0] == 404
 
 
+def test_it_listens_on_the_address_it_is_told() -> None:
+    server = MetricsServer(0, Metrics(), Health(), host="127.0.0.2")
+    try:
+        assert get(f"http://127.0.0.2:{server.port}/metrics")[0] == 200
+        with pytest.raises(httpx.ConnectError):
+            get(f"http://127.0.0.1:{server.port}/metrics")
+    finally:
+        server.close()
+
+
 @pytest.fixture
 def _own_logging() -> Iterator[None]:
     root = logging.getLogger()

@@ -91,7 +91,7 @@ BAD: dict[str, tuple[tuple[PlanTask, ...], list[str], str]] = {
     "a condition on a fact the type does not give": (
         (task("t1"), task("t2", after=("t1",), when=Condition(task_id="t1", field="healthy", equals=True))),
         ["bad_condition"],
-        "t2 asks for healthy; check_config tells drifted, running, paused",
+        "t2 asks for healthy; check_config tells drifted, running, paused, sound",
     ),
 }
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from broker.errors import SettingsError
-from broker.runtime.settings import load_settings
+from broker.runtime.settings import NO_SETTINGS, audit_dsn, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +83,10 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
         ("model_url", "ftp://x"),
         ("instance", "Has Blanks"),
         ("auto_approve", "all"),
+        ("platform", "kubernetes"),
+        ("platform_url", "platform:7000"),
+        ("prometheus_url", "prometheus"),
+        ("metrics_host", "0.0.0.0/0"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_name(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,3 +100,48 @@ def test_settings_are_frozen_and_hide_the_password() -> None:
     assert "hunter2" not in repr(settings)
     with pytest.raises(ValidationError, match="frozen"):
         settings.role = "monitor"  # type: ignore[misc]
+
+
+def test_a_container_is_told_its_world_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIAGE_PLATFORM", "docker")
+    monkeypatch.setenv("TRIAGE_PLATFORM_URL", "http://platform:7000")
+    monkeypatch.setenv("TRIAGE_PLATFORM_TOKEN_FILE", "/run/triage/role/platform.token")
+    monkeypatch.setenv("TRIAGE_METRICS_HOST", "192.0.2.7")
+    monkeypatch.setenv("TRIAGE_PROMETHEUS_URL", "http://prometheus:9090")
+    settings = load_settings()
+    assert (settings.platform, settings.platform_url) == ("docker", "http://platform:7000")
+    assert settings.platform_token_file == Path("/run/triage/role/platform.token")
+    assert (settings.metrics_host, settings.prometheus_url) == ("192.0.2.7", "http://prometheus:9090")
+
+
+def test_without_any_word_the_world_is_the_embedded_one_and_metrics_are_local() -> None:
+    settings = load_settings()
+    assert (settings.platform, settings.platform_url, settings.metrics_host) == ("embedded", None, "127.0.0.1")
+
+
+def test_the_audit_database_is_named_by_value_or_by_the_first_line_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "audit.dsn"
+    file.write_text("postgresql://audit:hunter2@audit-db/audit\n# not this\n")
+    assert audit_dsn(load_settings(audit_dsn_file=file)) == "postgresql://audit:hunter2@audit-db/audit"
+    assert audit_dsn(load_settings(audit_dsn_file=file, audit_dsn="postgresql:///own")) == "postgresql:///own"
+
+
+def test_a_missing_or_empty_file_of_the_audit_database_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="audit_dsn is not set"):
+        audit_dsn(load_settings())
+    with pytest.raises(SettingsError, match=r"audit\.dsn, which holds .* cannot be read: No such file"):
+        audit_dsn(load_settings(audit_dsn_file=tmp_path / "audit.dsn"))
+    (tmp_path / "audit.dsn").write_bytes(b"\nsecond line")
+    with pytest.raises(SettingsError, match="is empty"):
+        audit_dsn(load_settings(audit_dsn_file=tmp_path / "audit.dsn"))
+    (tmp_path / "audit.dsn").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="is no text"):
+        audit_dsn(load_settings(audit_dsn_file=tmp_path / "audit.dsn"))
+
+
+@pytest.mark.parametrize("variable", sorted(NO_SETTINGS))
+def test_the_ports_of_the_command_line_and_the_compose_file_are_no_misspelt_settings(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "19090")
+    assert load_settings().prometheus_url is None

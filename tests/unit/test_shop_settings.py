@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,27 @@ def test_a_service_without_its_environment_ends_with_one_sentence_and_code_2() -
     assert ended.returncode == 2
     assert ended.stderr == "the environment variable SHOP_SERVICE is not set; set it and start again\n"
     assert ended.stdout == ""
+
+
+def _as_file(path: Path) -> Environment:
+    """Return orders' environment with its password in a file."""
+    variables = {k: v for k, v in DECLARED["orders"].environment.items() if k != "ORDERS_DB_PASSWORD"}
+    return Environment({**variables, "ORDERS_DB_PASSWORD_FILE": str(path)})
+
+
+def test_a_password_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("from the file\n")
+    assert OrdersSettings.read(_as_file(tmp_path / "password")).database.password == "from the file"
+
+
+def test_a_password_in_the_environment_beats_the_file(tmp_path: Path) -> None:
+    variables = {**DECLARED["orders"].environment, "ORDERS_DB_PASSWORD_FILE": str(tmp_path / "not there")}
+    assert OrdersSettings.read(Environment(variables)).database.password == "one"
+
+
+def test_a_password_file_that_is_missing_or_empty_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"ORDERS_DB_PASSWORD_FILE names .*cannot be read \(FileNotFoundError\)"):
+        OrdersSettings.read(_as_file(tmp_path / "password"))
+    (tmp_path / "password").write_text("\nsecond line\n")
+    with pytest.raises(SettingsError, match="is empty"):
+        OrdersSettings.read(_as_file(tmp_path / "password"))

@@ -1,0 +1,179 @@
+"""What `setup` writes: who gets which secret, how files are guarded, that it may run again, and rotation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from broker.errors import KeyringError
+from broker.keyring import load
+from broker.subjects import channels_of
+from deploy.docker import volumes
+from deploy.docker.setup import CLUSTER, begin_rotation, finish_rotation, main, nodes_wanted, open_stack, set_up
+from deploy.errors import HomeError
+
+DATABASE_READERS = {volumes.AUDIT_DB, volumes.SHOP_DB, volumes.TOKENS}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The volumes after one run of `setup`: sealing keys is slow on purpose, so once for all tests that only look."""
+    root = tmp_path_factory.mktemp("volumes") / "volumes"
+    volumes.make_folders(root)
+    asyncio.run(set_up(root))
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Return every file below a folder."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_every_file_is_closed_to_others(made: Path) -> None:
+    modes = {path: path.stat().st_mode & 0o777 for path in made.rglob("*") if path.is_file()}
+    assert modes
+    for path, mode in modes.items():
+        assert mode == (0o640 if path.parent.name in DATABASE_READERS else 0o600), path
+
+
+def test_each_role_gets_its_own_keys_and_no_others(made: Path) -> None:
+    for role in volumes.RUNNING:
+        folder = made / volumes.role_volume(role)
+        assert [path.name for path in folder.glob("*.keys")] == [f"{role}.keys"]
+        ring = load(folder / f"{role}.keys", (folder / "passphrase").read_text().strip())
+        assert ring.owner == role
+        assert set(ring.channels) == set(channels_of(role))
+        assert set(ring.passwords) == {role}
+
+
+def test_a_roles_passphrase_opens_no_other_key_file(made: Path) -> None:
+    passphrase = (made / "role-log" / "passphrase").read_text().strip()
+    with pytest.raises(KeyringError):
+        load(made / "role-action" / "action.keys", passphrase)
+    with pytest.raises(KeyringError):
+        load(made / volumes.VAULT / "master.keys", passphrase)
+
+
+def test_the_master_stands_in_the_vault_alone(made: Path) -> None:
+    found = [path for path in contents(made) if "master" in path or "secrets.json" in path or "containers.json" in path]
+    assert {Path(path).parts[0] for path in found} == {volumes.VAULT}
+
+
+@pytest.mark.parametrize("client", volumes.CLIENTS)
+def test_a_platform_token_is_known_to_its_client_and_to_the_proxy_only(made: Path, client: str) -> None:
+    token = (made / volumes.TOKENS / f"{client}.token").read_bytes().strip()
+    holders = {Path(path).parts[0] for path, data in contents(made).items() if token in data}
+    assert len(token) >= 32
+    assert holders == {volumes.VAULT, volumes.TOKENS, volumes.role_volume(client)}
+
+
+@pytest.mark.parametrize(
+    ("password", "holders"),
+    [
+        ("audit_admin_password", {volumes.AUDIT_DB, volumes.PREPARE}),
+        ("audit_db_password", {volumes.PREPARE, "role-auditor", volumes.OPERATOR}),
+        ("shop_admin_password", {volumes.SHOP_DB, volumes.SHOP_PREPARE}),
+        ("orders_db_password", {volumes.SHOP_PREPARE, "shop-orders-secret"}),
+        ("catalog_db_password", {volumes.SHOP_PREPARE, "shop-catalog-secret"}),
+    ],
+)
+def test_a_database_password_is_known_where_it_is_used_only(made: Path, password: str, holders: set[str]) -> None:
+    secret = json.loads((made / volumes.VAULT / "secrets.json").read_bytes())[password].encode()
+    assert {Path(path).parts[0] for path, data in contents(made).items() if secret in data} == {*holders, volumes.VAULT}
+
+
+def test_a_broker_password_stands_in_the_brokers_configuration_only(made: Path) -> None:
+    stack = open_stack(made)
+    master = load(stack.master_file, stack.containers.master_passphrase)
+    for role in volumes.RUNNING:
+        password = master.broker_password(role).encode()
+        # The role's own copy is sealed in its key file.
+        assert {Path(path).parts[0] for path, data in contents(made).items() if password in data} == {volumes.NATS}
+
+
+def test_servers_listen_to_other_containers_and_keep_their_data_in_their_volume(made: Path) -> None:
+    for volume in (volumes.NATS, volumes.QUEUE):
+        text = (made / volume / "nats.conf").read_text()
+        assert re.search(r'^host: "0\.0\.0\.0"$', text, re.MULTILINE)
+        assert re.search(r'^http: "0\.0\.0\.0:8222"$', text, re.MULTILINE)
+        assert '"/var/lib/nats"' in text
+
+
+def test_a_second_run_changes_nothing(made: Path) -> None:
+    before = contents(made)
+    asyncio.run(set_up(made))
+    assert contents(made) == before
+
+
+def test_what_was_lost_comes_back_with_the_same_secrets(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "volumes"
+    shutil.copytree(made, root, symlinks=True)
+    for path in ("role-log/platform.token", "role-log/log.keys", "shop-orders-secret/db.password"):
+        (root / path).unlink()
+    (root / "role-log/passphrase").chmod(0o644)
+    asyncio.run(set_up(root))
+    again, before = contents(root), contents(made)
+    changed = {path for path in before if again[path] != before[path]}
+    assert changed <= {"role-log/log.keys"}  # sealed anew with a new nonce; it opens to the same keys
+    assert (root / "role-log/passphrase").stat().st_mode & 0o777 == 0o600
+
+
+def test_rotation_gives_every_role_a_new_version_and_keeps_the_old(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "volumes"
+    shutil.copytree(made, root, symlinks=True)
+    assert asyncio.run(begin_rotation(root)) == 2
+    assert {load(file.path, file.passphrase).current for file in open_stack(root).role_files} == {1}
+    assert asyncio.run(finish_rotation(root)) == 2
+    for file in open_stack(root).role_files:
+        ring = load(file.path, file.passphrase)
+        assert ring.current == 2
+        assert ring.versions == (1, 2)
+        assert ring.passwords == load(made / file.path.relative_to(root), file.passphrase).passwords
+    unchanged = {path: data for path, data in contents(made).items() if not path.endswith(".keys")}
+    assert {path: data for path, data in contents(root).items() if not path.endswith(".keys")} == unchanged
+
+
+def test_a_volume_that_is_not_mounted_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "volumes"
+    volumes.make_folders(root)
+    (root / "prepare").rmdir()
+    with pytest.raises(HomeError, match=r"no volume is mounted at .*/prepare"):
+        asyncio.run(set_up(root))
+
+
+def test_a_damaged_vault_is_a_sentence_and_not_drawn_anew(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "volumes"
+    shutil.copytree(made, root, symlinks=True)
+    (root / volumes.VAULT / "containers.json").write_text("{")
+    with pytest.raises(HomeError, match="docker compose down -v"):
+        asyncio.run(set_up(root))
+    assert (root / volumes.VAULT / "containers.json").read_text() == "{"
+
+
+def test_an_unknown_verb_is_bad_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rotate"]) == 2
+    assert "begin-rotation" in capsys.readouterr().err
+
+
+def test_a_cluster_has_a_configuration_for_each_node_and_they_know_each_other(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "volumes"
+    shutil.copytree(made, root, symlinks=True)
+    asyncio.run(set_up(root, nodes=3))
+    texts = {node: (root / volumes.NATS / f"{node}.conf").read_text() for node in CLUSTER}
+    secret = open_stack(root).containers.cluster_password
+    for node, text in texts.items():
+        assert f'server_name: "{node}"' in text
+        assert all(f"nats-route://node:{secret}@{other}:6222" in text for other in CLUSTER)
+    assert "cluster" not in (made / volumes.NATS / "nats.conf").read_text()
+
+
+def test_a_broker_has_one_node_or_three() -> None:
+    assert nodes_wanted({}) == nodes_wanted({"TRIAGE_NATS_NODES": ""}) == 1
+    assert nodes_wanted({"TRIAGE_NATS_NODES": "3"}) == 3
+    with pytest.raises(HomeError, match="TRIAGE_NATS_NODES is '2'"):
+        nodes_wanted({"TRIAGE_NATS_NODES": "2"})
