@@ -28,7 +28,7 @@ from broker.gate import Trusted
 from broker.subjects import Role
 from deploy.embedded.layout import layout
 from harness.control import Seen, connect
-from harness.run import Runner
+from harness.run import Outcome, Runner
 from harness.scenario import draw, load
 from harness.site import open_site
 from services.inventory.ports import port
@@ -268,14 +268,16 @@ def test_keys_are_rotated_in_the_middle_of_a_scenario(home: Path) -> None:
         if isinstance(item.message, PlanAccepted | Task) and not rotating:
             rotating.append(subprocess.Popen(command))
 
-    async def body() -> None:
+    async def run(name: str) -> Outcome:
         async with connect(home) as control:
-            outcome = await Runner(home, control, watch).run(draw(load("db_conn_drift"), seed=11))
-        assert_recovered(outcome)
-        assert outcome.refused == 0
+            return await Runner(home, control, watch).run(draw(load(name), seed=11))
 
-    asyncio.run(body())
+    outcome = asyncio.run(run("db_conn_drift"))
+    assert_recovered(outcome)
+    # On a busy machine the second pass may come after the run's end, so another one looks at what is signed then.
     assert [process.wait(20) for process in rotating] == [0]
+    after = asyncio.run(run("no_fault"))
+    assert (outcome.refused, after.refused) == (0, 0)
     assert len(versions) == 2, "envelopes of both key versions were seen"
     assert_audit_holds(home)
 
