@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +14,7 @@ from broker.keyring import Keyring
 from deploy.embedded import keys, postgres, servers
 from deploy.embedded.errors import StackError
 from deploy.embedded.layout import layout
+from deploy.embedded.ports import is_free
 from deploy.embedded.programs import Plan
 from deploy.embedded.stack import Stack
 from deploy.embedded.status import StackRecord
@@ -141,18 +141,8 @@ def _binary(name: str, locate: Callable[[], str]) -> Finding:
 
 
 def _ports(base: int) -> Finding:
-    taken = [(name, base + offset) for name, offset in OFFSETS.items() if not _free(base + offset)]
+    taken = [(name, base + offset) for name, offset in OFFSETS.items() if not is_free(base + offset)]
     if not taken:
         return Finding("ports", True, f"{base}..{base + max(OFFSETS.values())} are free")
     name, number = taken[0]
     return Finding("ports", False, f"port {number} ({name}) is in use; set TRIAGE_PORT_BASE to another first port")
-
-
-def _free(number: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", number))
-        except OSError:
-            return False
-    return True

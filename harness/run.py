@@ -26,6 +26,7 @@ from harness.control import ControlPlane, Refused, Seen
 from harness.errors import StackDownError, TimedOutError
 from harness.oracle import Clause, Judgement, Oracle
 from harness.record import JournalTap
+from harness.run_lock import only_run
 from harness.scenario import Draw, KillStep
 from harness.score import Score, score
 from harness.site import Deployment, deployment
@@ -146,20 +147,22 @@ class Runner:
         """Run a drawn scenario to its end and judge it.
 
         Raises:
+            ConflictError: another run is going on on this stack; nothing was touched.
             StackDownError: the world is not green at the start. TimedOutError: the incident was not closed in time.
             NotHealedError: the run ended, and a fault of it is left in the world. Where the run itself fails, its own
                 error is raised, with what is left as a note.
             Exception: whatever ended the following of the journal or a kill.
         """
-        await self._set_traffic(draw)
-        try:
-            await self._await_green()
-            outcome = await self._run(draw, record)
-        except BaseException as error:
-            await self._heal_after(error)
-            raise
-        await self._injector.heal_all()
-        return outcome
+        with only_run(self._deployment.home, draw.scenario.name):
+            await self._set_traffic(draw)
+            try:
+                await self._await_green()
+                outcome = await self._run(draw, record)
+            except BaseException as error:
+                await self._heal_after(error)
+                raise
+            await self._injector.heal_all()
+            return outcome
 
     async def _heal_after(self, error: BaseException) -> None:
         """Heal what can be healed; what cannot is noted on the error that ended the run, and does not hide it."""

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 from broker.errors import KeyringError
 from broker.keyring import Keyring
+from broker.runtime.locks import try_lock
 from broker.subjects import ROLES
 from deploy import keyfiles
 from deploy.embedded.layout import Layout
 from deploy.keyfiles import RoleFile
-from services.platform.locks import try_lock
 
 
 def role_files(layout: Layout, passphrase: str) -> tuple[RoleFile, ...]:

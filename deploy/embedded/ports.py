@@ -30,11 +30,12 @@ def require_free(units: Iterable[Unit]) -> None:
     """
     for unit in units:
         for port in unit.ports:
-            if not _is_free(port):
+            if not is_free(port):
                 raise PortInUseError(port, unit.name, owner_of(port))
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on a port of the loopback address now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections in TIME_WAIT are no owner
         try:

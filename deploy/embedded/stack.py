@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from broker.errors import SchemaError
+from broker.runtime.locks import try_lock
 from deploy.embedded import daemon, ports, servers, status
 from deploy.embedded.bringup import BringUp, Progress, caller_path
 from deploy.embedded.errors import AlreadyUpError, HomeError, NotUpError, StackError
@@ -27,7 +28,6 @@ from services.inventory.declared import inventory
 from services.inventory.ports import DEFAULT_BASE
 from services.platform.embedded import processes
 from services.platform.embedded.supervisor import Supervisor
-from services.platform.locks import try_lock
 from services.platform.port import PlatformDownError
 
 STOP_TIMEOUT_S = 12.0

@@ -7,8 +7,6 @@ journal's machines live on (docs/adr/0001).
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import shutil
 import sys
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ from typing import Any, Final
 
 from broker.subjects import ADMIN_USER, BROKER_USERS, PING_INTERVAL_S, PING_MAX, ROLES, SYSTEM_USER
 from deploy.nats.permissions import Permissions, permissions_of
+from deploy.vault import write_private
 
 SYSTEM_ACCOUNT: Final = "SYS"
 ACCOUNT: Final = "APP"
@@ -118,13 +117,7 @@ def queue_config(*, port: int, monitoring_port: int, store: Path, host: str = "1
 def write_config(path: Path, text: str) -> None:
     """Write a configuration, atomically and readable by its owner only: it holds the users' passwords."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_private(path, text.encode())
 
 
 def server_binary() -> Path:

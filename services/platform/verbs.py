@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from broker.runtime.locks import exclusive
 from services.platform.ledger import Ledger, Past, Phase, Row
-from services.platform.locks import exclusive
 from services.platform.port import Effect, NotManagedError, VerbFailedError, Workload
 
 S = TypeVar("S")

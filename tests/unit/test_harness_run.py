@@ -17,9 +17,10 @@ from harness import run as module
 from harness.cli.context import sentence
 from harness.control import ControlPlane, Seen
 from harness.embedded import Embedded
-from harness.errors import StackDownError, TimedOutError
+from harness.errors import ConflictError, StackDownError, TimedOutError
 from harness.oracle import Clause, Oracle
 from harness.run import Runner
+from harness.run_lock import only_run
 from harness.scenario import Draw, draw, load
 from injector.collateral import Baseline, Witness
 from injector.embedded import open_injector
@@ -163,3 +164,23 @@ async def test_a_world_that_is_never_green_is_said_although_healing_fails_too(
     monkeypatch.setattr(Injector, "heal_all", Stuck.heal_all)
     with pytest.raises(StackDownError, match="not healthy before the scenario"):
         await runner.run(short())
+
+
+@pytest.mark.asyncio
+async def test_a_second_run_on_the_same_stack_is_refused_by_name_and_touches_nothing(
+    runner: Runner, green: list[dict[str, object]], tmp_path: Path
+) -> None:
+    with only_run(tmp_path, "broker_killed"), pytest.raises(ConflictError, match=r"broker_killed \(process \d+\) runs"):
+        await runner.run(short())
+    assert green == []
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_failed_leaves_the_stack_free_for_the_next_one(
+    runner: Runner, green: list[dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Control, "silent", True)
+    with pytest.raises(TimedOutError):
+        await runner.run(short())
+    with only_run(tmp_path, "next"):
+        assert (tmp_path / "run.lock").read_text().startswith("next ")

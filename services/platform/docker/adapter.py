@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from broker.contracts.telemetry import LogLine
+from broker.runtime.locks import exclusive
 from services.platform.commands import COMMANDS
 from services.platform.docker import logs
 from services.platform.docker.asking import Asker
@@ -21,7 +22,6 @@ from services.platform.docker.readings import Usage
 from services.platform.docker.reconciling import Reconciler, as_declared
 from services.platform.docker.view import Group, Member, View
 from services.platform.ledger import Ledger
-from services.platform.locks import exclusive
 from services.platform.port import Effect, VerbFailedError, Workload
 from services.platform.verbs import Act, Call, Needed, Verbs, when
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from broker.runtime.locks import exclusive
 from services.platform.embedded import processes
 from services.platform.embedded.home import Home, scope_of
 from services.platform.embedded.supervisor import Supervisor
@@ -19,7 +20,6 @@ from services.platform.embedded.view import View
 from services.platform.embedded.world import Program
 from services.platform.fault_port import Limits, LinkFault
 from services.platform.links.model import OK
-from services.platform.locks import exclusive
 from services.platform.port import NotOnThisPlatformError, VerbFailedError
 
 HOG_MARKER = "TRIAGE_HOG"
