@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 QUICK := not integration and not stack and not docker
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: demo demo-docker test setup lint unit bench bench-docker images lock clean
+.PHONY: demo demo-docker test setup lint unit bench bench-docker images stand-ins lock clean
 
 demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
 	$(BIN)/triage demo
@@ -15,8 +15,9 @@ demo-docker: setup  ## the same on containers; needs Docker and, where no regist
 
 test: setup lint  ## the whole suite: quick rings first, then those that start real servers
 	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "$(QUICK)"
-	$(BIN)/python -m pytest tests -m "(integration or stack) and not docker"
 	$(BIN)/python -m pytest tests -m docker
+	$(BIN)/python -m pytest tests -m "(integration or stack) and not docker"
+	$(BIN)/python -m tests.support.docker_ring
 
 setup: $(STAMP)
 
@@ -45,9 +46,11 @@ bench: setup  ## the figures of the README, measured on this machine
 bench-docker: setup  ## the figures of the compose stack, measured on this machine
 	$(BIN)/python -m harness.bench.containers
 
-images:  ## everything `docker compose up` needs: pulled, or stand-ins where no registry answers; then our own
-	$(PYTHON) -m deploy.docker.standins.make
+images: stand-ins  ## everything `docker compose up` needs: pulled, or stand-ins where no registry answers; then our own
 	docker compose build --quiet
+
+stand-ins:  ## only what is not ours
+	$(PYTHON) -m deploy.docker.standins.make
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 

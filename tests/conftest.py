@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 
 import pytest
 
-from harness.compose.program import find
-from harness.errors import HarnessError
+from tests.support.docker_ring import TITLE, why_not
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what is marked `docker` if there is no engine to be used; what was deselected is not here any more."""
     wanted = [item for item in items if item.get_closest_marker("docker")]
-    if not wanted or (reason := _why_not()) is None:
+    if not wanted or (reason := why_not()) is None:
         return
     for item in wanted:
         item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def _why_not() -> str | None:
-    if os.environ.get("TRIAGE_TESTS_WITHOUT_DOCKER"):
-        return "TRIAGE_TESTS_WITHOUT_DOCKER is set"
-    try:
-        find()
-    except HarnessError as error:
-        return str(error)
-    return None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -38,6 +26,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Genera
     skipped = [report for report in terminalreporter.stats.get("skipped", []) if "docker" in report.keywords]
     if not skipped:
         return
-    terminalreporter.section("NOT TESTED ON CONTAINERS", sep="!", red=True, bold=True)
+    terminalreporter.section(TITLE, sep="!", red=True, bold=True)
     for reason in sorted({str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped}):
         terminalreporter.line(f"{len(skipped)} tests that need Docker were skipped: {reason}", red=True)

@@ -19,8 +19,9 @@ from structlog.testing import LogCapture
 from broker.contracts.inventory import Inventory
 from broker.tasks import end
 from services.platform.docker.adapter import DockerPlatform
+from services.platform.docker.connection import ContainerGoneError
 from services.platform.docker.container import REPLACED, TOOL_PROJECT, Container, Resources, blueprint_of
-from services.platform.docker.engine import ContainerGoneError, Engine
+from services.platform.docker.engine import Engine
 from services.platform.docker.events import WorkloadEvent, event_of
 from services.platform.docker.roster import kill_role, roster
 from services.platform.port import Drift, RefusedError, UnknownWorkloadError, VerbFailedError
@@ -415,14 +416,21 @@ async def test_a_service_that_is_no_more_when_the_proxy_starts_is_forgotten(
 @pytest.mark.asyncio
 async def test_a_death_is_told_within_a_tenth_of_a_second(world: DockerPlatform, hand: Hand) -> None:
     heard: list[WorkloadEvent] = []
+    said: list[tuple[str, str]] = []
 
     async def follow() -> None:
         async for raw in world.engine.events():
+            said.append((raw["Actor"]["ID"], raw["Action"]))
             event = event_of(raw)
             heard.extend([event] if event else [])
 
+    async def following() -> bool:
+        await world.engine.pause(await one(world, "store"))
+        await world.engine.unpause(await one(world, "store"))
+        return bool(said)
+
     follower = asyncio.create_task(follow())
-    await asyncio.sleep(0.3)
+    await eventually(following)
     await world.engine.kill(await one(world, "store"))
 
     async def told() -> bool:
@@ -439,7 +447,11 @@ async def test_a_death_is_told_within_a_tenth_of_a_second(world: DockerPlatform,
     store = await one(world, "store")
     await world.engine.recreate(store, blueprint_of(store.raw))
     await eventually(back, timeout_s=2.0)
-    await asyncio.sleep(0.2)  # the end of the replaced one comes last, and is no end of the workload
+
+    async def gone() -> bool:
+        return (store.id, "destroy") in said
+
+    await eventually(gone, timeout_s=2.0)  # the end of the replaced one comes last, and is no end of the workload
     assert [event.happening for event in heard][-2:] == ["died", "started"]
     follower.cancel()
     await asyncio.gather(follower, return_exceptions=True)

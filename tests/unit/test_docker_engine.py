@@ -17,7 +17,7 @@ import docker
 import pytest
 import requests.exceptions
 
-from services.platform.docker import engine as module
+from services.platform.docker import connection as module
 from services.platform.docker.engine import Engine
 from services.platform.port import PlatformDownError
 
@@ -129,7 +129,7 @@ async def test_a_socket_that_may_not_be_used_is_said(monkeypatch: pytest.MonkeyP
     def refuse(self: Engine, timeout_s: int) -> docker.APIClient:
         raise requests.exceptions.ConnectionError("('Connection aborted.', PermissionError(13, 'Permission denied'))")
 
-    monkeypatch.setattr(Engine, "_client", refuse)
+    monkeypatch.setattr(module.Connection, "_client", refuse)
     sentence = r"may not be used by uid \d+; give the process the socket's group"
     with opened("unix:///var/run/docker.sock") as engine, pytest.raises(PlatformDownError, match=sentence):
         await engine.check()

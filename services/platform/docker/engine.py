@@ -1,25 +1,27 @@
-"""The Docker engine, for one compose project. The only module that imports docker-py.
+"""What can be asked of the Docker engine for one compose project; `connection.py` says how.
 
-Every call is made in a thread and has a time-out, and knows nothing but the containers of its project: a container of
-another one cannot even be named. Errors of the engine become those of `services.platform.port`.
+It knows nothing but the containers of its project: a container of another one cannot even be named.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import docker
 import requests.exceptions
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound, create_api_error_from_http_exception
+from docker.errors import APIError, DockerException, NotFound, create_api_error_from_http_exception
 
+from services.platform.docker.connection import (
+    CALL_TIMEOUT_S,
+    Connection,
+    ContainerGoneError,
+    reason,
+)
 from services.platform.docker.container import (
     PROJECT,
     REPLACED,
@@ -38,29 +40,10 @@ from services.platform.docker.container import (
 from services.platform.docker.readings import Process, Usage, processes_of, split_lines, usage_of
 from services.platform.docker.sidecar import Namespace, Sidecar, Tool, tool_of
 from services.platform.docker.stream import following
-from services.platform.port import PlatformDownError, VerbFailedError
+from services.platform.port import VerbFailedError
 
-MIN_ENGINE: Final = 25
-"""Major version: older engines know no `start_interval` of health checks and one network only at creation."""
-API_VERSION: Final = "1.44"
-CALL_TIMEOUT_S: Final = 10
-SLOW_TIMEOUT_S: Final = 60
-"""For what waits on the inside of a container: exec, logs, wait."""
-GUARD: Final = 1.5
 STOP_GRACE_S: Final = 5
-THREADS: Final = 16
-SOCKET: Final = "/var/run/docker.sock"
 EVENTS: Final = ("create", "start", "die", "oom", "health_status", "pause", "unpause", "destroy", "rename")
-
-T = TypeVar("T")
-
-
-class EngineSilentError(PlatformDownError):
-    """The engine did not answer a call in time."""
-
-
-class ContainerGoneError(VerbFailedError):
-    """The container was removed meanwhile, by somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +63,19 @@ class Engine:
             base_url: the engine's address; None takes DOCKER_HOST, else the local socket.
         """
         self.project = project
-        self._url = base_url or os.environ.get("DOCKER_HOST") or f"unix://{SOCKET}"
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
-        self._lock = threading.Lock()
-        self._clients: dict[int, docker.APIClient] = {}
+        self._link = Connection(project, base_url=base_url)
 
     def close(self) -> None:
         """Close all connections; calls that still wait for the engine end with an error."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for client in self._clients.values():
-            client.close()
-        self._clients.clear()
+        self._link.close()
 
     async def check(self) -> None:
         """Make sure that there is an engine that will do.
 
         Raises:
-            PlatformDownError: none answers, its socket may not be used, or it is older than MIN_ENGINE. One sentence.
+            PlatformDownError: none answers, its socket may not be used, or it is too old. One sentence.
         """
-        version = str((await self._ask("tell its version", lambda api: api.version(False)))["Version"])
-        major = version.partition(".")[0]
-        if not major.isdigit() or int(major) < MIN_ENGINE:
-            raise PlatformDownError(
-                f"the Docker engine at {self._url} is too old: version {version}, and {MIN_ENGINE} or newer is needed"
-            )
+        await self._link.check()
 
     # -- looking
 
@@ -122,26 +94,32 @@ class Engine:
         Raises:
             ContainerGoneError: it was removed.
         """
-        return container_of(await self._on(container, "looked at", lambda api: api.inspect_container(container.id)))
+        return container_of(
+            await self._link.on(container, "looked at", lambda api: api.inspect_container(container.id))
+        )
 
     async def own(self, hostname: str) -> Container | None:
         """Return the container that this process lives in, by its host name; None if it lives in none."""
         try:
-            return container_of(await self._ask("inspect a container", lambda api: api.inspect_container(hostname)))
+            return container_of(
+                await self._link.ask("inspect a container", lambda api: api.inspect_container(hostname))
+            )
         except NotFound:
             return None
 
     async def image_id(self, reference: str) -> str | None:
         """Return the identity of a local image, or None if there is none of this name."""
         try:
-            return str((await self._ask("inspect an image", lambda api: _image(api, reference)))["Id"])
+            return str((await self._link.ask("inspect an image", lambda api: _image(api, reference)))["Id"])
         except NotFound:
             return None
 
     async def top(self, container: Container) -> tuple[Process, ...]:
         """Return the processes inside, with the host's process ids; none if it does not run."""
         try:
-            found = await self._on(container, "looked into", lambda api: api.top(container.id, "-eo pid,ppid,args"))
+            found = await self._link.on(
+                container, "looked into", lambda api: api.top(container.id, "-eo pid,ppid,args")
+            )
         except ContainerGoneError:
             raise
         except VerbFailedError:
@@ -154,7 +132,7 @@ class Engine:
         def read(api: docker.APIClient) -> Any:
             return api.stats(container.id, stream=False)
 
-        return usage_of(await self._on(container, "measured", read))
+        return usage_of(await self._link.on(container, "measured", read))
 
     async def memory_bytes(self, container: Container) -> int:
         """Measure the memory it uses now, at once."""
@@ -162,7 +140,7 @@ class Engine:
         def read(api: docker.APIClient) -> Any:
             return api.stats(container.id, stream=False, one_shot=True)
 
-        return usage_of(await self._on(container, "measured", read)).memory_bytes if container.running else 0
+        return usage_of(await self._link.on(container, "measured", read)).memory_bytes if container.running else 0
 
     async def logs(
         self, container: Container, *, since_us: int, until_us: int | None = None, tail: int | None = None
@@ -179,29 +157,29 @@ class Engine:
                 tail="all" if tail is None else tail,
             )
 
-        return split_lines(await self._on(container, "read the log of", read, slow=True))
+        return split_lines(await self._link.on(container, "read the log of", read, slow=True))
 
     # -- changing
 
     async def start(self, container: Container) -> None:
         """Start it; nothing happens if it runs."""
-        await self._on(container, "started", lambda api: api.start(container.id))
+        await self._link.on(container, "started", lambda api: api.start(container.id))
 
     async def stop(self, container: Container, grace_s: int = STOP_GRACE_S) -> None:
         """SIGTERM, and SIGKILL after `grace_s`; nothing happens if it does not run."""
-        await self._on(container, "stopped", lambda api: api.stop(container.id, timeout=grace_s))
+        await self._link.on(container, "stopped", lambda api: api.stop(container.id, timeout=grace_s))
 
     async def kill(self, container: Container, signal: str = "SIGKILL") -> None:
         """Signal its main process. The engine's restart policy does not bring it back."""
-        await self._on(container, "killed", lambda api: api.kill(container.id, signal))
+        await self._link.on(container, "killed", lambda api: api.kill(container.id, signal))
 
     async def pause(self, container: Container) -> None:
         """Freeze every process inside."""
-        await self._on(container, "paused", lambda api: api.pause(container.id))
+        await self._link.on(container, "paused", lambda api: api.pause(container.id))
 
     async def unpause(self, container: Container) -> None:
         """Let a frozen container go on."""
-        await self._on(container, "resumed", lambda api: api.unpause(container.id))
+        await self._link.on(container, "resumed", lambda api: api.unpause(container.id))
 
     async def update(self, container: Container, resources: Resources) -> None:
         """Change limits of a living container; the engine takes 0 for "leave as it is"."""
@@ -215,7 +193,7 @@ class Engine:
             except requests.exceptions.HTTPError as error:
                 create_api_error_from_http_exception(error)
 
-        await self._on(container, "given other limits", do)
+        await self._link.on(container, "given other limits", do)
 
     async def connect(self, container: Container, network: str, aliases: Sequence[str] = ()) -> None:
         """Put it on a network under its aliases."""
@@ -223,7 +201,7 @@ class Engine:
         def do(api: docker.APIClient) -> None:
             api.connect_container_to_network(container.id, network, aliases=list(aliases))
 
-        await self._on(container, f"connected to {network}", do)
+        await self._link.on(container, f"connected to {network}", do)
 
     async def disconnect(self, container: Container, network: str) -> None:
         """Take it off a network while it runs."""
@@ -231,7 +209,7 @@ class Engine:
         def do(api: docker.APIClient) -> None:
             api.disconnect_container_from_network(container.id, network)
 
-        await self._on(container, f"disconnected from {network}", do)
+        await self._link.on(container, f"disconnected from {network}", do)
 
     async def exec(
         self,
@@ -258,7 +236,7 @@ class Engine:
                 return Ran(0, "")
             return Ran(int(api.exec_inspect(made["Id"])["ExitCode"] or 0), _text(output))
 
-        return await self._on(container, f"made to run {command[0]}", do, slow=True)
+        return await self._link.on(container, f"made to run {command[0]}", do, slow=True)
 
     async def create(self, blueprint: Blueprint, *, start: bool = True) -> Container:
         """Make a container of this project.
@@ -268,11 +246,13 @@ class Engine:
         """
         if (blueprint.config.get("Labels") or {}).get(PROJECT) != self.project:
             raise VerbFailedError(f"{blueprint.name} is no container of the project {self.project}")
-        made = await self._named(
+        made = await self._link.named(
             f"{blueprint.name} could not be created",
             lambda api: _create(api, blueprint.body, blueprint.name),
         )
-        found = container_of(await self._named(f"{blueprint.name} vanished", lambda api: api.inspect_container(made)))
+        found = container_of(
+            await self._link.named(f"{blueprint.name} vanished", lambda api: api.inspect_container(made))
+        )
         if not start:
             return found
         try:
@@ -293,7 +273,7 @@ class Engine:
             await self.unpause(container)
         await self.stop(container)
         try:
-            await self._on(container, "renamed", lambda api: api.rename(container.id, aside))
+            await self._link.on(container, "renamed", lambda api: api.rename(container.id, aside))
         except VerbFailedError:
             await self._run_again(container)
             raise
@@ -308,7 +288,7 @@ class Engine:
     async def mend(self) -> tuple[str, ...]:
         """Finish what a crash left half-done: a container that was being replaced is removed if its successor is there,
         else it has its name back. Returns what was done, one sentence each."""
-        rows = await self._ask("list containers", lambda api: api.containers(all=True, filters=self._own_filter()))
+        rows = await self._link.ask("list containers", lambda api: api.containers(all=True, filters=self._own_filter()))
         names = {row["Names"][0].lstrip("/"): row["Id"] for row in rows if row["Names"]}
         done = []
         for aside in [name for name in names if name.endswith(REPLACED)]:
@@ -317,7 +297,7 @@ class Engine:
                 await self._remove(names[aside])
                 done.append(f"{aside} removed: {name} has taken its place")
             else:
-                await self._named(f"{aside} could not be renamed", partial(_rename, names[aside], name))
+                await self._link.named(f"{aside} could not be renamed", partial(_rename, names[aside], name))
                 done.append(f"{aside} is {name} again")
         return tuple(done)
 
@@ -354,7 +334,7 @@ class Engine:
                 with suppress(DockerException, requests.exceptions.RequestException):
                     api.remove_container(made, force=True)
 
-        return await self._on(container, "given a sidecar", do, slow=True)
+        return await self._link.on(container, "given a sidecar", do, slow=True)
 
     async def start_sidecar(
         self,
@@ -375,14 +355,14 @@ class Engine:
             api.start(made)
             return made
 
-        return Tool(await self._on(container, "given a sidecar", do), purpose, container.id, True)
+        return Tool(await self._link.on(container, "given a sidecar", do), purpose, container.id, True)
 
     async def sidecars(self, container: Container | None = None, purpose: str | None = None) -> tuple[Tool, ...]:
         """Return the sidecars of this project (of one container, of one purpose)."""
         labels = [f"{TOOL_PROJECT}={self.project}"]
         labels += [f"{TOOL_TARGET}={container.id}"] if container else []
         labels += [f"{TOOL}={purpose}"] if purpose else []
-        rows = await self._ask("list sidecars", lambda api: api.containers(all=True, filters={"label": labels}))
+        rows = await self._link.ask("list sidecars", lambda api: api.containers(all=True, filters={"label": labels}))
         return tuple(tool_of(row) for row in rows)
 
     async def end_sidecar(self, tool: Tool) -> None:
@@ -399,7 +379,7 @@ class Engine:
             PlatformDownError: no engine.
         """
         filters = {"type": ["container"], "event": list(EVENTS), "label": [f"{PROJECT}={self.project}"]}
-        stream = await self._ask("tell its events", lambda api: api.events(decode=True, filters=filters))
+        stream = await self._link.ask("tell its events", lambda api: api.events(decode=True, filters=filters))
         broken = (DockerException, requests.exceptions.RequestException, OSError, ValueError, AttributeError)
         async with aclosing(following(stream, stream.close, broken)) as events:
             async for event in events:
@@ -411,20 +391,20 @@ class Engine:
         return {"label": [f"{PROJECT}={self.project}"]}
 
     async def _all(self, filters: Mapping[str, Any]) -> tuple[Container, ...]:
-        rows = await self._ask("list containers", lambda api: api.containers(all=True, filters=dict(filters)))
+        rows = await self._link.ask("list containers", lambda api: api.containers(all=True, filters=dict(filters)))
         found = await asyncio.gather(*(self._inspected(row["Id"]) for row in rows if is_of_interest(row)))
         return newest(item for item in found if item is not None)
 
     async def _inspected(self, ident: str) -> Container | None:
         try:
-            raw = await self._ask("inspect a container", lambda api: api.inspect_container(ident))
+            raw = await self._link.ask("inspect a container", lambda api: api.inspect_container(ident))
         except NotFound:
             return None  # removed since it was listed
         return container_of(raw)
 
     async def _put_back(self, container: Container) -> None:
         await self._remove(container.name)
-        await self._on(container, "renamed", lambda api: api.rename(container.id, container.name))
+        await self._link.on(container, "renamed", lambda api: api.rename(container.id, container.name))
         await self._run_again(container)
 
     async def _run_again(self, container: Container) -> None:
@@ -434,106 +414,12 @@ class Engine:
     async def _remove(self, ident: str) -> None:
         """Remove a container whatever it does; nothing happens if it is gone or going."""
         try:
-            await self._call("remove a container", lambda api: api.remove_container(ident, force=True))
+            await self._link.call("remove a container", lambda api: api.remove_container(ident, force=True))
         except NotFound:
             return
         except APIError as error:
             if error.status_code != 409:  # it is being removed already
-                raise VerbFailedError(f"container {ident[:12]} could not be removed: {_reason(error)}") from error
-
-    async def _on(
-        self, container: Container, done: str, do: Callable[[docker.APIClient], T], *, slow: bool = False
-    ) -> T:
-        """Do something with a container of this project."""
-        if container.project != self.project:
-            raise VerbFailedError(f"{container.what} is none of the project {self.project}")
-        try:
-            return await self._call(done, do, slow=slow)
-        except ImageNotFound as error:
-            raise VerbFailedError(f"{container.name} could not be {done}: {_reason(error)}") from error
-        except NotFound as error:
-            if "network" in _reason(error) and "No such container" not in _reason(error):
-                raise VerbFailedError(f"{container.name} could not be {done}: {_reason(error)}") from error
-            raise ContainerGoneError(
-                f"{container.name} was removed by somebody else while it was to be {done}; "
-                f"`start` or `reconcile` of {container.service} makes it again as declared"
-            ) from error
-        except APIError as error:
-            raise VerbFailedError(f"{container.name} could not be {done}: {_reason(error)}") from error
-        except EngineSilentError as error:
-            if not slow:
-                raise
-            raise VerbFailedError(f"{container.name} was not {done} within {SLOW_TIMEOUT_S} s") from error
-
-    async def _ask(self, what: str, look: Callable[[docker.APIClient], T]) -> T:
-        """Look at something.
-
-        Raises:
-            NotFound: it is not there. PlatformDownError: the engine cannot say.
-        """
-        try:
-            return await self._call(what, look)
-        except NotFound:
-            raise
-        except APIError as error:
-            raise PlatformDownError(f"the Docker engine at {self._url} could not {what}: {_reason(error)}") from error
-
-    async def _named(self, sentence: str, do: Callable[[docker.APIClient], T]) -> T:
-        try:
-            return await self._call("act", do)
-        except APIError as error:
-            raise VerbFailedError(f"{sentence}: {_reason(error)}") from error
-
-    async def _call(self, what: str, do: Callable[[docker.APIClient], T], *, slow: bool = False) -> T:
-        """Call the engine in a thread.
-
-        Raises:
-            APIError: the engine said no. PlatformDownError: it does not answer.
-        """
-        timeout_s = SLOW_TIMEOUT_S if slow else CALL_TIMEOUT_S
-        silent = f"the Docker engine did not answer within {timeout_s} s (what was asked: {what})"
-
-        def run() -> T:
-            try:
-                return do(self._client(timeout_s))
-            except APIError:
-                raise
-            except requests.exceptions.Timeout as error:
-                raise EngineSilentError(silent) from error
-            except (DockerException, requests.exceptions.RequestException) as error:
-                if "Read timed out" in str(error):
-                    raise EngineSilentError(silent) from error
-                raise PlatformDownError(self._down(error)) from error
-
-        try:
-            # docker-py's own time-out is one of silence on the socket, and exec has none: this one holds for all
-            async with asyncio.timeout(timeout_s * GUARD):
-                return await asyncio.get_running_loop().run_in_executor(self._pool, run)
-        except TimeoutError as error:
-            raise EngineSilentError(silent) from error
-
-    def _client(self, timeout_s: int) -> docker.APIClient:
-        with self._lock:
-            if timeout_s not in self._clients:
-                self._clients[timeout_s] = docker.APIClient(
-                    base_url=self._url, version=API_VERSION, timeout=timeout_s, max_pool_size=THREADS
-                )
-            return self._clients[timeout_s]
-
-    def _down(self, error: Exception) -> str:
-        text = str(error)
-        if "Permission denied" in text:
-            return (
-                f"the Docker engine's socket {self._url} may not be used by uid {os.getuid()}; "
-                "give the process the socket's group (compose: group_add)"
-            )
-        if "No such file" in text or "Connection refused" in text:
-            return f"no Docker engine answers at {self._url}; is Docker installed and running?"
-        return f"the Docker engine at {self._url} cannot be used: {text[:200]}"
-
-
-def _reason(error: APIError) -> str:
-    return str(error.explanation or error)[:300].replace("\n", " ")
+                raise VerbFailedError(f"container {ident[:12]} could not be removed: {reason(error)}") from error
 
 
 def _text(output: Any) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from broker.contracts.inventory import Device, Probe
 from services.platform.docker import drift
+from services.platform.docker.connection import ContainerGoneError
 from services.platform.docker.container import Container
 from services.platform.docker.declaration import Declarations
-from services.platform.docker.engine import ContainerGoneError, Engine
+from services.platform.docker.engine import Engine
 from services.platform.docker.labels import Labelled, device_of, read_labels
 from services.platform.docker.netfault import NetFaults, NetRule
 from services.platform.docker.readings import Process, foreign
