@@ -18,7 +18,8 @@ from services.platform.docker.faults import SMALL_VOLUME, DockerFaults
 from services.platform.docker.netfault import NetFaults
 from services.platform.fault_port import Limits, LinkFault
 from services.platform.port import UnknownWorkloadError, VerbFailedError
-from tests.support.fault_world import CACHE_IMAGE, TOOL_IMAGE, FaultWorld, docker, fault_world
+from tests.support.docker_world import docker
+from tests.support.fault_world import CACHE_IMAGE, TOOL_IMAGE, FaultWorld, fault_world
 
 pytestmark = pytest.mark.docker
 

@@ -53,6 +53,16 @@ def missing() -> str | None:
     return asyncio.run(look())
 
 
+def docker(*arguments: str, timeout_s: float = 60.0) -> str:
+    """Run the docker client; returns its output.
+
+    Raises:
+        subprocess.CalledProcessError: it failed; its words stand in `stderr`.
+    """
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout_s, check=True)
+    return done.stdout.strip()
+
+
 def compose(project: str, *arguments: str, file: dict[str, Any] | None = None) -> str:
     """Run `docker compose` on a project; returns its standard output.
 
@@ -120,7 +130,17 @@ def project(name: str, file: dict[str, Any]) -> Iterator[None]:
         compose(name, "up", "-d", file=file)
         yield
     finally:
+        # A nameless volume that was carried over to another container counts as named from then on: `down` keeps it.
+        carried = _volumes(name)
         compose(name, "down", "-v", "-t", "1", "--remove-orphans", file=file)
+        if left := carried & set(docker("volume", "ls", "-q").split()):
+            docker("volume", "rm", *left)
+
+
+def _volumes(name: str) -> set[str]:
+    ids = docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={name}").split()
+    form = '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}} {{end}}{{end}}'
+    return set(docker("inspect", "--format", form, *ids).split()) if ids else set()
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.support.docker_world import docker
+
 TOOL_IMAGE = "agentic-triage/tool:dev"
 CACHE_IMAGE = "valkey/valkey:8"
 PORT = 8000
@@ -19,16 +21,6 @@ _GET = (
     "except OSError as e: said=repr(getattr(e,'reason',e))\n"
     "print(said); print(time.monotonic()-t)\n"
 )
-
-
-def docker(*arguments: str, timeout_s: float = 60.0) -> str:
-    """Run the docker client; returns its output.
-
-    Raises:
-        subprocess.CalledProcessError: it failed; its words stand in `stderr`.
-    """
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout_s, check=True)
-    return done.stdout.strip()
 
 
 def has_image(name: str) -> bool:

@@ -62,8 +62,12 @@ class Engine:
         Args:
             base_url: the engine's address; None takes DOCKER_HOST, else the local socket.
         """
-        self.project = project
         self._link = Connection(project, base_url=base_url)
+
+    @property
+    def project(self) -> str:
+        """Return the compose project's name."""
+        return self._link.project
 
     def close(self) -> None:
         """Close all connections; calls that still wait for the engine end with an error."""

@@ -14,6 +14,7 @@ from broker.errors import SettingsError
 from broker.runtime.exits import Exit
 from broker.runtime.logging import complain, configure
 from services.platform.docker.adapter import DockerPlatform
+from services.platform.docker.container import Container
 from services.platform.docker.engine import Engine
 from services.platform.port import PlatformDownError, PlatformError
 from services.platform.proxy.metrics import ProxyMetrics
@@ -33,13 +34,12 @@ async def serve(settings: ProxySettings) -> None:
         PlatformDownError: no engine that will do. SettingsError: no project, no place to write, or the port is taken.
     """
     log = configure("platform", socket.gethostname(), settings.log_level)
-    engine = Engine("")
+    own = await _own()
+    project = settings.compose_project or (own.project if own else "")
+    if not project:
+        raise SettingsError("this is no container of a compose project; name one by TRIAGE_COMPOSE_PROJECT")
+    engine = Engine(project)
     try:
-        await engine.check()
-        own = await engine.own(socket.gethostname())
-        engine.project = settings.compose_project or (own.project if own else "")
-        if not engine.project:
-            raise SettingsError("this is no container of a compose project; name one by TRIAGE_COMPOSE_PROJECT")
         reachable = frozenset(place.network for place in own.networks) if own else frozenset()
         platform = _platform(engine, settings, reachable)
         metrics, tokens = ProxyMetrics(), Tokens(settings.tokens_dir)
@@ -49,6 +49,16 @@ async def serve(settings: ProxySettings) -> None:
             log.warning("token_missing", client=client, folder=str(settings.tokens_dir))
         log.info("serving", project=engine.project, port=settings.proxy_port)
         await _listen(settings, Server(world, tokens, metrics, log))
+    finally:
+        engine.close()
+
+
+async def _own() -> Container | None:
+    """Return the container that this process lives in; None if it lives in none."""
+    engine = Engine("")
+    try:
+        await engine.check()
+        return await engine.own(socket.gethostname())
     finally:
         engine.close()
 
