@@ -14,6 +14,8 @@ VARIABLE = "TRIAGE_LEASH"
 def hold() -> None:
     """If we are on a leash, interrupt this process when its standard input ends."""
     if os.environ.get(VARIABLE):
+        # A shell's background jobs, and all they start, are born deaf to this signal.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=_wait, name="leash", daemon=True).start()
 
 

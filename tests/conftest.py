@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator
 
 import pytest
 
 from tests.support.docker_ring import TITLE, why_not
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A suite that a script runs in the background is deaf to this signal, and so is every program that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

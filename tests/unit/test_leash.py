@@ -10,15 +10,18 @@ import pytest
 WAITS = "from harness import leash; import time; leash.hold(); print('waits', flush=True); time.sleep(60)"
 
 
-def started(environment: dict[str, str]) -> subprocess.Popen[str]:
+def started(environment: dict[str, str], by: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WAITS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [*by, sys.executable, "-c", WAITS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env=environment,
     )  # fmt: skip
 
 
-def test_it_is_interrupted_when_its_input_ends() -> None:
-    with started({"TRIAGE_LEASH": "1"}) as process:
+@pytest.mark.parametrize(
+    "by", [(), ("sh", "-c", 'trap "" INT; exec "$@"', "sh")], ids=["plain", "by a script in the background"]
+)
+def test_it_is_interrupted_when_its_input_ends(by: tuple[str, ...]) -> None:
+    with started({"TRIAGE_LEASH": "1"}, by) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waits\n"
         assert process.poll() is None, "as long as the other end is held, it goes on"
