@@ -10,11 +10,13 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 Phase = Literal["intent", "done", "failed"]
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,14 @@ class Ledger:
     def rows(self) -> Iterator[Row]:
         """Read all rows, oldest first. A last line cut by a crash was never promised and is skipped."""
         try:
-            data = self._path.read_bytes()
+            file = self._path.open("rb")
         except FileNotFoundError:
             return
-        for line in data.splitlines():
-            try:
-                yield Row(**json.loads(line))
-            except (ValueError, TypeError):
-                continue
+        with file:
+            for line in file:  # one at a time: years may stand here
+                row = _read(line)
+                if row is not None:
+                    yield row
 
     def past(self, key: str) -> Past:
         """Return what is known of a key: its first intent, and its end if it was carried out."""
@@ -80,14 +82,64 @@ class Ledger:
         Raises:
             OSError: the disk is full or not writable; the row does not count.
         """
-        line = json.dumps(asdict(row), ensure_ascii=False).encode() + b"\n"
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.write(descriptor, (b"" if _ends_clean(descriptor) else b"\n") + line)
+        with self._locked() as descriptor:
+            os.write(descriptor, (b"" if _ends_clean(descriptor) else b"\n") + _line(row))
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+
+    def drop_before(self, at_us: int) -> int:
+        """Drop the rows that are older, and what a crash cut off; returns how many rows. All or nothing: who is
+        interrupted leaves the ledger as it was.
+
+        Args:
+            at_us: microseconds since the epoch.
+
+        Raises:
+            OSError: as `append`.
+        """
+        if not any(row.at_us < at_us for row in self.rows()):
+            return 0
+        draft, dropped = self._path.with_name(f".{self._path.name}.new"), 0
+        with self._locked(), os.fdopen(os.open(draft, _NEW, 0o600), "wb") as file:
+            for row in self.rows():
+                if row.at_us >= at_us:
+                    file.write(_line(row))
+                else:
+                    dropped += 1
+            file.flush()
+            os.fsync(file.fileno())
+            draft.replace(self._path)
+        return dropped
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """Hold the ledger for the length of a block; gives it open for appending."""
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if self._is_current(descriptor):
+                    yield descriptor
+                    return
+            finally:
+                os.close(descriptor)
+
+    def _is_current(self, descriptor: int) -> bool:
+        """Tell whether an open file is still the ledger: another may have taken its place before it was locked."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+
+def _read(line: bytes) -> Row | None:
+    try:
+        return Row(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
+def _line(row: Row) -> bytes:
+    return json.dumps(asdict(row), ensure_ascii=False).encode() + b"\n"
 
 
 def _ends_clean(descriptor: int) -> bool:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from broker.tasks import end
 from services.platform.docker.adapter import DockerPlatform
 from services.platform.docker.connection import ContainerGoneError
 from services.platform.docker.container import REPLACED, TOOL_PROJECT, Container, Resources, blueprint_of
-from services.platform.docker.engine import Engine
+from services.platform.docker.engine import MAX_LOG_BYTES, Engine
 from services.platform.docker.events import WorkloadEvent, event_of
-from services.platform.docker.roster import kill_role, roster
+from services.platform.docker.roster import kill_role, roster, start_killed
 from services.platform.port import Drift, RefusedError, UnknownWorkloadError, VerbFailedError
 from services.platform.proxy.metrics import ProxyMetrics
 from services.platform.proxy.world import WatchedWorld
@@ -186,7 +186,10 @@ async def test_what_compose_makes_anew_is_the_declaration(world: DockerPlatform,
 @pytest.mark.asyncio
 async def test_another_image_command_and_limit_are_drift_and_are_brought_back(world: DockerPlatform) -> None:
     container = await one(world, "web")
-    blueprint = blueprint_of(container.raw).with_image(TOOL_IMAGE).with_command(["python3"], ["-c", "while 1: pass"])
+    blueprint = blueprint_of(container.raw).with_image(TOOL_IMAGE)
+    blueprint = replace(
+        blueprint, config={**blueprint.config, "Entrypoint": ["python3"], "Cmd": ["-c", "while 1: pass"]}
+    )
     await world.engine.recreate(container, blueprint.with_resources(Resources(memory=80 * MIB, memory_swap=80 * MIB)))
     seen = await world.inspect("web")
     assert {("image", "web"), ("command", "web"), ("limits", "memory")} <= _found(seen.drift)
@@ -332,24 +335,45 @@ async def test_a_crash_in_the_middle_of_a_recreation_is_mended(
 
 
 @pytest.mark.asyncio
-async def test_a_killed_role_comes_back_and_a_workload_is_not_taken_for_one(world: DockerPlatform) -> None:
+async def test_a_killed_role_comes_back_and_a_workload_is_not_taken_for_one(
+    world: DockerPlatform, tmp_path: Path
+) -> None:
+    notes = tmp_path / "killed"
     before = next(row for row in await roster(world.engine) if row.role == "log")
     assert (before.name, before.state, before.healthy) == ("agent-1", "running", True)
     assert before.memory_bytes > 0
-    await kill_role(world.engine, "agent-1", "KILL", None)
+    await kill_role(world.engine, "agent-1", "KILL", None, notes)
     after = next(row for row in await roster(world.engine) if row.role == "log")
     assert (after.state, after.pid != before.pid) == ("running", True)
-    await kill_role(world.engine, "agent", "STOP", None)
+    await kill_role(world.engine, "agent", "STOP", None, notes)
     assert next(row for row in await roster(world.engine) if row.role).state == "paused"
-    await kill_role(world.engine, "agent", "KILL", None)
+    await kill_role(world.engine, "agent", "KILL", None, notes)
     [agent] = await world.engine.find("agent")
     assert agent.status == "running"
     with pytest.raises(RefusedError, match="web is a workload"):
-        await kill_role(world.engine, "web", "KILL", None)
+        await kill_role(world.engine, "web", "KILL", None, notes)
     with pytest.raises(RefusedError, match="is the platform proxy itself"):
-        await kill_role(world.engine, "agent", "KILL", agent.id)
+        await kill_role(world.engine, "agent", "KILL", agent.id, notes)
     with pytest.raises(UnknownWorkloadError, match="no single container is called 'twin'"):
-        await kill_role(world.engine, "twin", "KILL", None)
+        await kill_role(world.engine, "twin", "KILL", None, notes)
+    assert _files(notes) == []
+
+
+@pytest.mark.asyncio
+async def test_a_role_that_was_killed_and_not_started_again_is_started_by_the_next_proxy(
+    world: DockerPlatform, tmp_path: Path
+) -> None:
+    [agent] = await world.engine.find("agent")
+    await world.engine.kill(agent)
+    (tmp_path / agent.id).touch()
+    (tmp_path / ("0" * 64)).touch()  # one that was removed meanwhile
+    assert await start_killed(world.engine, tmp_path) == ("agent-1 started: it was killed and not brought back",)
+    assert (await world.engine.inspect(agent)).status == "running"
+    assert _files(tmp_path) == []
+
+
+def _files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 @pytest.mark.asyncio
@@ -400,14 +424,48 @@ async def test_the_proxy_writes_the_labels_as_inventory_and_leaves_no_sidecar(
 
 
 @pytest.mark.asyncio
-async def test_a_service_that_is_no_more_when_the_proxy_starts_is_forgotten(
+async def test_a_workload_removed_by_hand_is_still_known_to_a_proxy_that_starts_anew(
     world: DockerPlatform, hand: Hand, tmp_path: Path
 ) -> None:
-    hand.docker("rm", "-f", hand.of("users"))
+    hand.docker("rm", "-f", hand.of("web"))
+    await _started(world, tmp_path)
+    assert "web" in (await world.inventory()).inventory.names()
+    assert (await world.start("web", key="anew-1")).changed
+    assert (await world.health("web"))[0]
+
+
+@pytest.mark.asyncio
+async def test_a_service_that_went_with_the_whole_project_is_forgotten_when_the_proxy_starts(
+    world: DockerPlatform, hand: Hand, tmp_path: Path
+) -> None:
     assert "users" in (await world.inventory()).inventory.names()
-    log = structlog.wrap_logger(None, processors=[LogCapture()])
-    await WatchedWorld(world, tmp_path / "inventory.json", ProxyMetrics(), log, None).open()
+    services = {name: item for name, item in hand.file["services"].items() if name != "users"}
+    file = {**hand.file, "services": services}
+    compose(hand.name, "up", "-d", "-t", "1", "--force-recreate", "--remove-orphans", file=file)
+    await _started(world, tmp_path)
     assert "users" not in (await world.inventory()).inventory.names()
+
+
+async def _started(world: DockerPlatform, folder: Path) -> None:
+    """Have a proxy start."""
+    log = structlog.wrap_logger(None, processors=[LogCapture()])
+    await WatchedWorld(world, folder / "inventory.json", ProxyMetrics(), log, None).open()
+
+
+# -- logs
+
+
+@pytest.mark.asyncio
+async def test_of_a_long_log_the_newest_lines_come_oldest_first(world: DockerPlatform) -> None:
+    container = await one(world, "web")
+    script = "for n in range(600): print(n, 'x' * 8_000)"
+    await world.engine.exec(container, ["sh", "-c", f'python3 -c "{script}" > /proc/1/fd/1'])
+    got = await world.engine.logs(container, since_us=0, tail=20_000)
+    assert 1_000_000 < sum(len(text) for _, text in got) <= MAX_LOG_BYTES
+    assert got[-1][1].startswith("599 ")
+    numbers = [int(text.split()[0]) for _, text in got]
+    assert numbers == sorted(numbers)
+    assert len(await world.logs("web", since_us=0, limit=5)) == 5
 
 
 # -- events

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -170,6 +171,33 @@ def test_the_installed_tree_runs_by_itself_and_knows_its_version(tmp_path: Path)
     assert done.stdout.split() == ["1.2", "0"]
     assert "from pkg import main" in (target / "bin/tool").read_text()
     assert list((target / "pkg/__pycache__").glob("*.pyc"))
+
+
+def test_the_shops_image_holds_what_its_services_import_and_nothing_else_of_ours(tmp_path: Path) -> None:
+    text = (ROOT / "deploy/docker/shop.Dockerfile").read_text()
+    copied = [line.split()[1:] for line in re.findall(r"^COPY (?!--).*$", text, re.M)]
+    for *sources, target in copied:
+        for source in sources:
+            place = tmp_path / target.removeprefix("/")
+            shutil.copytree(ROOT / source, place) if (ROOT / source).is_dir() else _copy(ROOT / source, place)
+    tree = tmp_path / "src"
+    modules = [f"services.shop.{path.stem}" for path in (tree / "services/shop").glob("*.py") if path.stem[0] != "_"]
+    asked = f"import importlib, sys; [importlib.import_module(name) for name in {modules}]; print(*sys.modules)"
+    environment = {"PYTHONPATH": str(tree)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", asked], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(modules) > 10
+    imported = {name for name in done.stdout.split() if name.partition(".")[0] in ("broker", "services")}
+    held = {str(path.relative_to(tree).with_suffix("")).replace("/", ".") for path in tree.rglob("*.py")}
+    assert {name.removesuffix(".__init__") for name in held} == imported | {"install"}
+
+
+def _copy(source: Path, place: Path) -> None:
+    target = place if place.suffix else place / source.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
 
 
 def test_a_tree_that_does_not_compile_makes_no_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from deploy.errors import NotReadyError
 @pytest.fixture
 def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The volume `prepare`, and no waiting between tries."""
-    for name in ("nats-admin.password", "auditor.password", "audit-admin.dsn"):
+    for name in ("nats-admin.password", "auditor.password", "operator.password", "audit-admin.dsn"):
         (tmp_path / name).write_text(f"{name}\n")
     monkeypatch.setattr(prepare, "SECRETS", tmp_path)
     monkeypatch.setattr(prepare, "RETRY_S", 0.0)
@@ -32,6 +32,7 @@ class Servers:
         self.asked: list[tuple[object, ...]] = []
         monkeypatch.setattr(prepare, "ensure", self.broker)
         monkeypatch.setattr(prepare, "prepare_audit_store", self.database)
+        monkeypatch.setattr(prepare, "admit_operator", self.operator)
 
     async def broker(self, url: str, password: str, replicas: int) -> None:
         self.asked.append(("broker", url, password, replicas))
@@ -45,12 +46,16 @@ class Servers:
         if len([row for row in self.asked if row[0] == "database"]) <= self.down_for:
             raise StoreDownError("nobody listens")
 
+    async def operator(self, dsn: str, role: str, password: str) -> None:
+        self.asked.append(("operator", dsn, role, password))
+
 
 def test_servers_that_are_still_starting_are_waited_for(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     servers = Servers(monkeypatch, down_for=3)
     assert prepare.main() == 0
     assert servers.asked.count(("broker", "nats://nats:4222", "nats-admin.password", 1)) == 4
     assert servers.asked.count(("database", "audit-admin.dsn", "auditor", "auditor.password")) == 4
+    assert servers.asked.count(("operator", "audit-admin.dsn", "operator", "operator.password")) == 1
 
 
 def test_three_nodes_keep_the_journal_of_a_cluster(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,11 +145,10 @@ def test_a_declared_host_name_is_kept() -> None:
 
 def test_a_changed_blueprint_differs_in_nothing_else() -> None:
     before = blueprint_of(raw())
-    after = before.with_environment({"A": "2"}).with_image("x").with_command([], ["run"]).with_networks([])
-    after = after.with_resources(Resources(memory=1))
-    assert after.config == {**before.config, "Env": ["A=2"], "Image": "x", "Entrypoint": None, "Cmd": ["run"]}
+    after = before.with_environment({"A": "2"}).with_image("x").with_resources(Resources(memory=1))
+    assert after.config == {**before.config, "Env": ["A=2"], "Image": "x"}
     assert after.host["Memory"] == 1
-    assert after.networks == ()
+    assert after.networks == before.networks
     assert isinstance(before, Blueprint)
     assert before.config["Env"] == ["A=1", "DB_PASSWORD=hush"]
 
@@ -221,6 +220,15 @@ def test_bad_labels_cost_their_own_container_only(labels: dict[str, str | None],
     assert found.inventory.names() == ("good",)
     assert [sentence for sentence in found.faults if fault in sentence and "shop-bad-1" in sentence]
     assert [sentence for sentence in found.faults if "good depends on bad, which no label makes a device" in sentence]
+
+
+@pytest.mark.parametrize("text", ["²", "9" * 5_000, "first", "-", ""])
+def test_a_label_that_is_no_number_puts_its_container_last(text: str) -> None:
+    found = read_labels([labelled("a", order=text), labelled("b", order="1")])
+    assert found.inventory.names() == ("b", "a")
+    body = raw()
+    body["Config"]["Labels"]["com.docker.compose.container-number"] = text
+    assert container_of(body).number == 1
 
 
 def test_without_the_label_nothing_is_managed() -> None:
@@ -320,14 +328,26 @@ def test_declarations_are_for_their_owner_only_and_survive_damage(tmp_path: Path
 def test_roles_have_no_declaration_and_services_that_are_no_more_are_forgotten(tmp_path: Path) -> None:
     kept = Declarations(tmp_path)
     kept.adopt([made(), labelled("agent", kind=None), made("gone")])
-    assert kept.forget(lambda item: item.service == "orders") == ("gone",)
+    assert kept.forget([made(), labelled("agent", kind=None)]) == ()
+    assert list(kept.all()) == [("gone", 1), ("orders", 1)]
+    anew = made(Created="2026-01-02T00:00:00Z")
+    assert kept.forget([anew, made("stranger", Created="2026-01-03T00:00:00Z")]) == ("gone",)
     assert list(kept.all()) == [("orders", 1)]
+    assert kept.forget([]) == ("orders",)
+
+
+def test_a_declaration_that_has_never_run_counts_from_when_it_was_made(tmp_path: Path) -> None:
+    kept = Declarations(tmp_path)
+    kept.adopt([made("unborn", State={"Status": "created", "Pid": 0, "StartedAt": "0001-01-01T00:00:00Z"})])
+    assert kept.forget([made(Created="2025-12-31T23:59:59.5Z")]) == ()
+    assert kept.forget([made(Created="2026-01-01T00:00:00.5Z")]) == ("unborn",)
 
 
 def test_a_service_name_that_begins_like_another_is_another(tmp_path: Path) -> None:
     kept = Declarations(tmp_path)
     kept.adopt([made("shop"), made("shop.db")])
     assert list(kept.of("shop")) == [("shop", 1)]
+    assert kept.of("sho*") == kept.of("../declared/shop") == kept.of("/etc/shop") == {}
     assert set(kept.starts()) == {("shop", 1), ("shop.db", 1)}
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from broker.errors import KeyringError
 from broker.keyring import load
+from broker.runtime.locks import try_lock
 from broker.subjects import channels_of
-from deploy.docker import volumes
+from deploy.docker import setup, volumes
 from deploy.docker.setup import CLUSTER, begin_rotation, finish_rotation, main, nodes_wanted, open_stack, set_up
 from deploy.errors import HomeError
 
@@ -76,7 +79,8 @@ def test_a_platform_token_is_known_to_its_client_and_to_the_proxy_only(made: Pat
     ("password", "holders"),
     [
         ("audit_admin_password", {volumes.AUDIT_DB, volumes.PREPARE}),
-        ("audit_db_password", {volumes.PREPARE, "role-auditor", volumes.OPERATOR}),
+        ("audit_db_password", {volumes.PREPARE, "role-auditor"}),
+        ("audit_operator_password", {volumes.PREPARE, volumes.OPERATOR}),
         ("shop_admin_password", {volumes.SHOP_DB, volumes.SHOP_PREPARE}),
         ("orders_db_password", {volumes.SHOP_PREPARE, "shop-orders-secret"}),
         ("catalog_db_password", {volumes.SHOP_PREPARE, "shop-catalog-secret"}),
@@ -136,6 +140,85 @@ def test_rotation_gives_every_role_a_new_version_and_keeps_the_old(made: Path, t
         assert ring.passwords == load(made / file.path.relative_to(root), file.passphrase).passwords
     unchanged = {path: data for path, data in contents(made).items() if not path.endswith(".keys")}
     assert {path: data for path, data in contents(root).items() if not path.endswith(".keys")} == unchanged
+
+
+def test_volumes_of_a_version_without_the_operators_login_get_one_and_the_auditor_a_new_password(
+    made: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "volumes"
+    shutil.copytree(made, root, symlinks=True)
+    secrets = json.loads((root / volumes.VAULT / "secrets.json").read_bytes())
+    known = secrets["audit_db_password"]  # then the operator's as well
+    del secrets["audit_operator_password"]
+    (root / volumes.VAULT / "secrets.json").write_text(json.dumps(secrets))
+    for volume in (volumes.OPERATOR, "role-auditor"):
+        (root / volume / "audit.dsn").write_text(f"postgresql://auditor:{known}@audit-db:5432/auditor\n")
+    asyncio.run(set_up(root))
+    drawn = json.loads((root / volumes.VAULT / "secrets.json").read_bytes())
+    assert (
+        (root / volumes.OPERATOR / "audit.dsn")
+        .read_text()
+        .startswith(f"postgresql://operator:{drawn['audit_operator_password']}@")
+    )
+    assert not [path for path, data in contents(root).items() if known.encode() in data]
+    assert {name for name in secrets if drawn[name] != secrets[name]} == {"audit_db_password"}
+
+
+class TestTwoAtOnce:
+    @pytest.fixture
+    def root(self, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Volumes that `main` works on."""
+        root = tmp_path / "volumes"
+        shutil.copytree(made, root, symlinks=True)
+        monkeypatch.setattr(volumes, "ROOT", str(root))
+        return root
+
+    @pytest.mark.usefixtures("root")
+    def test_one_waits_for_the_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        at_work: list[Path] = []
+        most = []
+
+        async def verb(where: Path) -> None:
+            at_work.append(where)
+            await asyncio.sleep(0.1)
+            most.append(len(at_work))
+            at_work.remove(where)
+
+        monkeypatch.setattr(setup, "VERBS", {("begin-rotation",): verb, (): verb})
+        with ThreadPoolExecutor(3) as pool:
+            assert list(pool.map(main, ([], ["begin-rotation"], ["begin-rotation"]))) == [0, 0, 0]
+        assert most == [1, 1, 1]
+
+    def test_every_role_gets_the_keys_of_one_master(self, root: Path) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(main, (["begin-rotation"], ["begin-rotation"]))) == [0, 0]
+        stack = open_stack(root)
+        master = load(stack.master_file, stack.containers.master_passphrase)
+        assert (master.current, master.versions) == (1, (1, 2))
+        for file in stack.role_files:
+            assert load(file.path, file.passphrase) == master.restricted_to(file.role)
+
+    @pytest.mark.parametrize("verb", ["", "begin-rotation", "begin-rotation --force", "finish-rotation"])
+    def test_one_that_does_not_end_is_not_waited_for_for_ever(
+        self, root: Path, verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(setup, "LOCK_TIMEOUT_S", 0.05)
+        held = os.open(root / volumes.VAULT / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            assert try_lock(held)
+            before = contents(root)
+            assert main(verb.split()) == 4
+            assert "is going up, or its keys are being rotated" in capsys.readouterr().err
+            assert contents(root) == before
+        finally:
+            os.close(held)
+
+    def test_volumes_that_are_not_mounted_are_named_all_the_same(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.rmtree(root / volumes.VAULT)
+        assert main([]) == 1
+        assert "no volume is mounted at" in capsys.readouterr().err
 
 
 def test_a_volume_that_is_not_mounted_is_named(tmp_path: Path) -> None:

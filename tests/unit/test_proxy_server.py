@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,88 @@ async def test_wrong_arguments_are_refused_in_a_sentence(proxy: Proxied, verb: s
 async def test_a_call_that_is_too_long_is_refused(proxy: Proxied) -> None:
     answer = await post(proxy, "inspect", {"name": "x" * 70_000}, proxy.token("log").read_text().strip())
     assert (answer.status_code, answer.json()["text"]) == (400, "a call has at most 65536 bytes")
+
+
+BAD_NAMES = ["../../../../usr/**/x", "/etc/x", "a/b", "x" * 300, "a\0b", "", "*", "Orders", "orders\n"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+@pytest.mark.parametrize(
+    ("verb", "given"),
+    [
+        ("inspect", {"name": None}),
+        ("restart", {"name": None, "key": "k-1"}),
+        ("fault.stop", {"name": None}),
+        ("fault.link", {"source": None, "destination": "shop-db"}),
+        ("fault.link", {"source": "orders", "destination": None}),
+        ("fault.kill_role", {"instance": None, "signal": "KILL"}),
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_name_that_can_be_no_workloads_is_refused_before_anything_is_asked(
+    proxy: Proxied, verb: str, given: dict[str, Any], name: str
+) -> None:
+    body = {key: name if value is None else value for key, value in given.items()}
+    proxy.world.platform = proxy.world.faults = None  # whoever asks them fails with 500
+    answer = await post(proxy, verb, body, proxy.token("injector").read_text().strip())
+    assert (answer.status_code, answer.json()["kind"]) == (404, "UnknownWorkloadError")
+    assert len(answer.json()["text"]) < 250
+
+
+@pytest.mark.parametrize(
+    ("verb", "given"),
+    [
+        ("logs", {"name": "orders", "since_us": 0, "limit": 0}),
+        ("logs", {"name": "orders", "since_us": 0, "limit": -1}),
+        ("logs", {"name": "orders", "since_us": 0, "limit": 5_001}),
+        ("restart", {"name": "orders", "key": ""}),
+        ("restart", {"name": "orders", "key": "k" * 201}),
+        ("exec", {"name": "orders", "command": "flush_prefix", "args": {}, "key": "k" * 60_000}),
+        ("health", {"name": "orders", "timeout_s": 1e308}),
+        ("health", {"name": "orders", "timeout_s": 10.1}),
+        ("health", {"name": "orders", "timeout_s": -1}),
+        ("health", {"name": "orders", "timeout_s": float("nan")}),
+    ],
+)
+@pytest.mark.asyncio
+async def test_an_argument_out_of_its_bounds_is_refused_on_both_ends(
+    proxy: Proxied, verb: str, given: dict[str, Any]
+) -> None:
+    headers = {"authorization": f"Bearer {proxy.token('injector').read_text().strip()}"}
+    async with plain() as client:
+        answer = await client.post(f"{proxy.url}/v1/{verb}", content=json.dumps(given), headers=headers)
+    assert answer.status_code == 400
+    assert f"{verb} was called with wrong arguments: " in answer.json()["text"]
+    platform, name = proxy.platform("injector"), given["name"]
+    rest = {key: value for key, value in given.items() if key != "name"}
+    with pytest.raises(PlatformError, match=f"{verb} was called with wrong arguments"):
+        await getattr(platform, verb)(name, **rest)
+    assert proxy.world.platform.ledger == []
+
+
+@pytest.mark.asyncio
+async def test_what_is_just_within_its_bounds_goes_through(proxy: Proxied) -> None:
+    platform = proxy.platform("injector")
+    assert (await platform.restart("orders", key="k" * 200)).changed
+    assert await platform.health("orders", timeout_s=10)
+    await platform.logs("orders", since_us=0, limit=5_000)
+
+
+@pytest.mark.asyncio
+async def test_one_log_is_read_at_a_time(proxy: Proxied) -> None:
+    together, most = 0, 0
+
+    async def logs(name: str, **_: Any) -> tuple[()]:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        await asyncio.sleep(0.02)
+        together -= 1
+        return ()
+
+    proxy.world.platform.logs = logs
+    await asyncio.gather(*(proxy.platform("log").logs("orders", since_us=0) for _ in range(4)))
+    assert most == 1
 
 
 # -- the client's sentences

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from broker.contracts.telemetry import LogLine
@@ -27,6 +27,8 @@ from services.platform.verbs import Act, Call, Needed, Verbs, when
 
 SETTLE_TIMEOUT_S = 8.0
 SETTLE_POLL_S = 0.05
+MAX_TAIL = 20_000
+"""The engine looks for the lines of a span among so many of the newest; a log itself has no end."""
 
 _Call = Call[Group]
 
@@ -51,11 +53,12 @@ class DockerPlatform:
         self.tool_image = tool_image
         self.net = NetFaults(engine, tool_image, store)
         self.view = View(engine, Declarations(store), self.net)
-        self._store = store
+        self.store = store
         self._asker = Asker(self.view, reachable)
         self._reconciler = Reconciler(engine, self.view, self.net, self._asker, tool_image)
         (store / "run").mkdir(parents=True, exist_ok=True)
-        self._verbs: Verbs[Group] = Verbs(Ledger(store / "effects.jsonl"), self._lock, self._settled)
+        self.ledger = Ledger(store / "effects.jsonl")
+        self._verbs: Verbs[Group] = Verbs(self.ledger, self._lock, self._settled)
 
     async def list(self) -> tuple[Workload, ...]:
         """Return every workload in the order of declaration."""
@@ -74,10 +77,10 @@ class DockerPlatform:
     ) -> tuple[LogLine, ...]:
         """Return the newest `limit` lines of a span, oldest first. Lines of PostgreSQL, Valkey and NATS keep the time
         and level of their own form; other text is INFO at the time at which the engine received it. What a removed
-        container wrote is gone with it."""
+        container wrote is gone with it, and so is what lies before its newest `MAX_TAIL` lines or `MAX_LOG_BYTES`."""
         group = await self.view.group(name)
         until = None if until_us is None else until_us + logs.SLACK_US
-        tail = limit if until_us is None else None
+        tail = limit if until_us is None else MAX_TAIL
         rows = await asyncio.gather(
             *(
                 self.engine.logs(member.actual, since_us=since_us - logs.SLACK_US, until_us=until, tail=tail)
@@ -196,9 +199,16 @@ class DockerPlatform:
 
     # -- for the injector's side of the adapter
 
-    def locked(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Hold a workload's lock: one change at a time, agents' verbs included."""
-        return exclusive(self._lock(name))
+    @asynccontextmanager
+    async def locked(self, name: str) -> AsyncIterator[None]:
+        """Hold a workload's lock: one change at a time, agents' verbs included.
+
+        Raises:
+            UnknownWorkloadError, PlatformDownError.
+        """
+        await self.view.group(name)  # first: the lock is a file of this name
+        async with exclusive(self._lock(name)):
+            yield
 
     async def containers(self, name: str) -> tuple[Container, ...]:
         """Return the containers of a workload that exist.
@@ -220,7 +230,7 @@ class DockerPlatform:
     # -- carrying out
 
     def _lock(self, name: str) -> Path:
-        return self._store / "run" / f"verb-{name}.lock"
+        return self.store / "run" / f"verb-{name}.lock"
 
     async def _verb(self, name: str, verb: str, key: str, needed: Needed[Group], act: Act[Group]) -> Effect:
         group = await self.view.group(name)

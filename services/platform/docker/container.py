@@ -137,19 +137,9 @@ class Blueprint:
         """Return a copy made from another image."""
         return replace(self, config={**self.config, "Image": image})
 
-    def with_command(self, entrypoint: Sequence[str], command: Sequence[str]) -> Blueprint:
-        """Return a copy that executes something else; an empty entrypoint stands for none."""
-        return replace(
-            self, config={**self.config, "Entrypoint": list(entrypoint) or None, "Cmd": list(command) or None}
-        )
-
     def with_resources(self, resources: Resources) -> Blueprint:
         """Return a copy with other limits."""
         return replace(self, host={**self.host, **host_fields(resources)})
-
-    def with_networks(self, networks: Sequence[Endpoint]) -> Blueprint:
-        """Return a copy on other networks."""
-        return replace(self, networks=tuple(networks))
 
     def with_volumes_of(self, other: Blueprint) -> Blueprint:
         """Return a copy that uses the volumes of another blueprint of the same container: anonymous volumes have
@@ -179,7 +169,7 @@ def container_of(raw: Mapping[str, Any]) -> Container:
         name=raw["Name"].lstrip("/"),
         project=labels.get(PROJECT, ""),
         service=labels.get(SERVICE, ""),
-        number=_number(labels.get(NUMBER, "1")),
+        number=whole_number(labels.get(NUMBER, ""), 1),
         config_hash=labels.get(CONFIG_HASH, ""),
         labels=labels,
         image=config.get("Image") or raw["Image"],
@@ -275,6 +265,14 @@ def health_command(check: Mapping[str, Any] | None) -> tuple[str, ...]:
     return tuple(test[1:]) if test[:1] == ["CMD"] else ()
 
 
+def whole_number(text: str, otherwise: int) -> int:
+    """Read the number that a label carries; what is none stands for `otherwise`."""
+    try:
+        return int(text)
+    except ValueError:
+        return otherwise
+
+
 def microseconds(stamp: str) -> int:
     """Read the engine's time (RFC 3339 with up to nine decimals), microseconds since the epoch."""
     head, _, tail = stamp.rstrip("Z").partition(".")
@@ -298,7 +296,3 @@ def _endpoints(raw: Mapping[str, Any]) -> list[Endpoint]:
 
 def _words(value: str | Sequence[str] | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value or ())
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 1

@@ -11,13 +11,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.platform.docker.container import IMAGE, Container, container_of
+from services.platform.docker.container import IMAGE, Container, container_of, microseconds
 
 KEPT = ("Id", "Name", "Created", "Image", "Config", "HostConfig", "Mounts", "State", "RestartCount")
 
@@ -77,20 +77,39 @@ class Declarations:
 
     def all(self) -> dict[tuple[str, int], Container]:
         """Return every declaration by service and number."""
-        return self._matching("*.json")
+        loaded = (self._load(path) for path in sorted((self._folder / "declared").glob("*.json")))
+        return {(known[1].service, known[1].number): known[1] for known in loaded if known is not None}
 
     def of(self, service: str) -> dict[tuple[str, int], Container]:
         """Return the declarations of one service."""
-        return {key: item for key, item in self._matching(f"{service}.*.json").items() if key[0] == service}
+        return {key: item for key, item in self.all().items() if key[0] == service}
 
     def starts(self) -> Mapping[tuple[str, int], Starts]:
         """Return how often each container was seen to have been started."""
         return {_pair(name): Starts(**row) for name, row in self._rows().items()}
 
-    def forget(self, keep: Callable[[Container], bool]) -> tuple[str, ...]:
-        """Drop the declarations that need not be kept; returns their services."""
+    def forget(self, present: Iterable[Container]) -> tuple[str, ...]:
+        """Drop the declarations of services that went with an older making of the project; returns their services.
+
+        Compose makes all containers before it starts any. So a service that was last seen to start before the oldest of
+        the project's containers was made was not among them; one that started later was removed by hand, and is missed.
+
+        Args:
+            present: all the project's containers, workloads or not.
+        """
+        present = tuple(present)
+        services = {item.service for item in present}
+        oldest_us = min((microseconds(item.created_at) for item in present), default=None)
         with self._locked():
-            dropped = [item for item in self.all().values() if not keep(item)]
+            starts = self.starts()
+
+            def is_missed(key: tuple[str, int], item: Container) -> bool:
+                seen_us = starts[key].started_at_us if key in starts else microseconds(item.created_at)
+                return oldest_us is not None and seen_us >= oldest_us
+
+            dropped = [
+                item for key, item in self.all().items() if item.service not in services and not is_missed(key, item)
+            ]
             for item in dropped:
                 self._path(item.service, item.number).unlink(missing_ok=True)
         return tuple(sorted({item.service for item in dropped}))
@@ -116,10 +135,6 @@ class Declarations:
 
     def _path(self, service: str, number: int) -> Path:
         return self._folder / "declared" / f"{service}.{number}.json"
-
-    def _matching(self, pattern: str) -> dict[tuple[str, int], Container]:
-        loaded = (self._load(path) for path in sorted((self._folder / "declared").glob(pattern)))
-        return {(known[1].service, known[1].number): known[1] for known in loaded if known is not None}
 
     def _load(self, path: Path) -> tuple[str, Container] | None:
         try:

@@ -14,10 +14,14 @@ from typing import Any, Final
 
 import docker
 import requests.exceptions
+import structlog
+import urllib3.exceptions
 from docker.errors import APIError, DockerException, NotFound, create_api_error_from_http_exception
+from structlog.typing import FilteringBoundLogger
 
 from services.platform.docker.connection import (
     CALL_TIMEOUT_S,
+    SLOW_TIMEOUT_S,
     Connection,
     ContainerGoneError,
     reason,
@@ -37,12 +41,14 @@ from services.platform.docker.container import (
     is_of_interest,
     newest,
 )
-from services.platform.docker.readings import Process, Usage, processes_of, split_lines, usage_of
+from services.platform.docker.readings import Process, Usage, newest_bytes, processes_of, split_lines, usage_of
 from services.platform.docker.sidecar import Namespace, Sidecar, Tool, tool_of
 from services.platform.docker.stream import following
-from services.platform.port import VerbFailedError
+from services.platform.port import PlatformError, VerbFailedError
 
 STOP_GRACE_S: Final = 5
+MAX_LOG_BYTES: Final = 2 * 2**20
+"""Of a container's log, no more than its newest part is held at a time."""
 EVENTS: Final = ("create", "start", "die", "oom", "health_status", "pause", "unpause", "destroy", "rename")
 
 
@@ -63,6 +69,7 @@ class Engine:
             base_url: the engine's address; None takes DOCKER_HOST, else the local socket.
         """
         self._link = Connection(project, base_url=base_url)
+        self._log: FilteringBoundLogger = structlog.get_logger().bind(part="engine")
 
     @property
     def project(self) -> str:
@@ -149,17 +156,23 @@ class Engine:
     async def logs(
         self, container: Container, *, since_us: int, until_us: int | None = None, tail: int | None = None
     ) -> list[tuple[int, str]]:
-        """Return what the container wrote in a span of time: (microseconds since the epoch, line), oldest first."""
+        """Return what the container wrote in a span of time: (microseconds since the epoch, line), oldest first; of
+        more than `MAX_LOG_BYTES` the newest."""
+        # whole seconds outwards: the engine reads no exponents, and callers cut exactly
+        span = {"since": max(since_us // 1_000_000, 1)}
+        span |= {} if until_us is None else {"until": max(until_us // 1_000_000 + 1, 1)}
+        asked = {"stdout": 1, "stderr": 1, "timestamps": 1, "tail": "all" if tail is None else tail, **span}
+        terminal = bool(container.raw["Config"].get("Tty"))
 
         def read(api: docker.APIClient) -> bytes:
-            return api.logs(
-                container.id,
-                timestamps=True,
-                # whole seconds outwards: the engine reads no exponents, and callers cut exactly
-                since=max(since_us // 1_000_000, 1),
-                until=None if until_us is None else max(until_us // 1_000_000 + 1, 1),
-                tail="all" if tail is None else tail,
-            )
+            # docker-py's own logs() holds all of it, or reads on without a time-out
+            url = f"{api.base_url}/v{api.api_version}/containers/{container.id}/logs"
+            with api.get(url, params=asked, stream=True, timeout=SLOW_TIMEOUT_S) as answer:
+                _require_ok(answer)
+                try:
+                    return newest_bytes(answer.raw, MAX_LOG_BYTES, framed=not terminal)
+                except urllib3.exceptions.HTTPError as error:  # as requests words what breaks off
+                    raise requests.exceptions.ConnectionError(error) from error
 
         return split_lines(await self._link.on(container, "read the log of", read, slow=True))
 
@@ -192,10 +205,7 @@ class Engine:
         def do(api: docker.APIClient) -> None:
             # docker-py's own update() knows no NanoCpus, and is refused where they were set
             url = f"{api.base_url}/v{api.api_version}/containers/{container.id}/update"
-            try:
-                api.post(url, json=fields, timeout=CALL_TIMEOUT_S).raise_for_status()
-            except requests.exceptions.HTTPError as error:
-                create_api_error_from_http_exception(error)
+            _require_ok(api.post(url, json=fields, timeout=CALL_TIMEOUT_S))
 
         await self._link.on(container, "given other limits", do)
 
@@ -220,10 +230,7 @@ class Engine:
         container: Container,
         command: Sequence[str],
         *,
-        user: str = "",
-        environment: Mapping[str, str] | None = None,
         detach: bool = False,
-        privileged: bool = False,
     ) -> Ran:
         """Run a command inside. Detached, it goes on by itself and the answer is empty.
 
@@ -232,9 +239,7 @@ class Engine:
         """
 
         def do(api: docker.APIClient) -> Ran:
-            made = api.exec_create(
-                container.id, list(command), user=user, environment=dict(environment or {}), privileged=privileged
-            )
+            made = api.exec_create(container.id, list(command))
             output = api.exec_start(made["Id"], detach=detach)
             if detach:
                 return Ran(0, "")
@@ -254,55 +259,56 @@ class Engine:
             f"{blueprint.name} could not be created",
             lambda api: _create(api, blueprint.body, blueprint.name),
         )
-        found = container_of(
-            await self._link.named(f"{blueprint.name} vanished", lambda api: api.inspect_container(made))
-        )
-        if not start:
-            return found
         try:
+            found = container_of(
+                await self._link.named(f"{blueprint.name} vanished", lambda api: api.inspect_container(made))
+            )
+            if not start:
+                return found
             await self.start(found)
-        except VerbFailedError:
-            await self._remove(found.id)
+            return await self.inspect(found)
+        except BaseException:
+            await asyncio.shield(self._discard(made))
             raise
-        return await self.inspect(found)
 
     async def recreate(self, container: Container, blueprint: Blueprint, *, start: bool = True) -> Container:
-        """Replace a container by another one of the same name. If that fails, the old one is back, and runs if it ran.
+        """Replace a container by another one of the same name. If that fails, the old one is back, and runs if it ran;
+        unless somebody else has taken its name, whose container is left alone.
 
         Raises:
             VerbFailedError: see `create`. ContainerGoneError: it was removed meanwhile.
         """
         aside = f"{container.name}{REPLACED}"
+        for ident in [ident for name, ident in (await self._names()).items() if name == aside]:
+            await self._remove(ident)  # left over by an earlier replacement
         if container.status == "paused":  # a frozen process would not hear SIGTERM
             await self.unpause(container)
-        await self.stop(container)
         try:
+            await self.stop(container)
             await self._link.on(container, "renamed", lambda api: api.rename(container.id, aside))
-        except VerbFailedError:
-            await self._run_again(container)
-            raise
-        try:
             made = await self.create(replace(blueprint, name=container.name), start=start)
-        except BaseException:
+        except BaseException:  # also of a silent engine, which may have done what it was asked to
             await asyncio.shield(self._put_back(container))
             raise
-        await self._remove(container.id)
+        await self._discard(container.id)
         return made
 
     async def mend(self) -> tuple[str, ...]:
         """Finish what a crash left half-done: a container that was being replaced is removed if its successor is there,
         else it has its name back. Returns what was done, one sentence each."""
-        rows = await self._link.ask("list containers", lambda api: api.containers(all=True, filters=self._own_filter()))
-        names = {row["Names"][0].lstrip("/"): row["Id"] for row in rows if row["Names"]}
+        names = await self._names()
         done = []
         for aside in [name for name in names if name.endswith(REPLACED)]:
             name = aside.removesuffix(REPLACED)
-            if name in names:
-                await self._remove(names[aside])
-                done.append(f"{aside} removed: {name} has taken its place")
-            else:
-                await self._link.named(f"{aside} could not be renamed", partial(_rename, names[aside], name))
-                done.append(f"{aside} is {name} again")
+            try:
+                if name in names:
+                    await self._remove(names[aside])
+                    done.append(f"{aside} removed: {name} has taken its place")
+                else:
+                    await self._link.named(f"{aside} could not be renamed", partial(_rename, names[aside], name))
+                    done.append(f"{aside} is {name} again")
+            except VerbFailedError as error:  # no reason not to look after all the others
+                done.append(f"{aside} is left: {error}")
         return tuple(done)
 
     # -- sidecars
@@ -406,14 +412,27 @@ class Engine:
             return None  # removed since it was listed
         return container_of(raw)
 
-    async def _put_back(self, container: Container) -> None:
-        await self._remove(container.name)
-        await self._link.on(container, "renamed", lambda api: api.rename(container.id, container.name))
-        await self._run_again(container)
+    async def _names(self) -> dict[str, str]:
+        """Return the ids of all containers of the project by name, those that do not count included."""
+        rows = await self._link.ask("list containers", lambda api: api.containers(all=True, filters=self._own_filter()))
+        return {row["Names"][0].lstrip("/"): row["Id"] for row in rows if row["Names"]}
 
-    async def _run_again(self, container: Container) -> None:
-        if container.running:
-            await self.start(container)
+    async def _put_back(self, container: Container) -> None:
+        """Give a container its name back and let it run if it ran, as far as that can be done; never raises."""
+        try:
+            if (await self.inspect(container)).name != container.name:
+                await self._link.on(container, "renamed", lambda api: api.rename(container.id, container.name))
+            if container.running:
+                await self.start(container)
+        except PlatformError as error:
+            self._log.warning("container_not_put_back", container=container.name, error=str(error))
+
+    async def _discard(self, ident: str) -> None:
+        """Remove a container of ours that has no place any more; never raises: what is left is mended later."""
+        try:
+            await self._remove(ident)
+        except PlatformError as error:
+            self._log.warning("container_left", container=ident[:12], error=str(error))
 
     async def _remove(self, ident: str) -> None:
         """Remove a container whatever it does; nothing happens if it is gone or going."""
@@ -424,6 +443,13 @@ class Engine:
         except APIError as error:
             if error.status_code != 409:  # it is being removed already
                 raise VerbFailedError(f"container {ident[:12]} could not be removed: {reason(error)}") from error
+
+
+def _require_ok(answer: requests.Response) -> None:
+    try:
+        answer.raise_for_status()
+    except requests.exceptions.HTTPError as error:
+        create_api_error_from_http_exception(error)
 
 
 def _text(output: Any) -> str:

@@ -46,7 +46,11 @@ class Site(Protocol):
     def tool_image(self) -> str: ...
 
     def locked(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Hold the workload's lock: one change at a time, agents' verbs included."""
+        """Hold the workload's lock: one change at a time, agents' verbs included.
+
+        Raises:
+            UnknownWorkloadError: there is no such workload; no lock was made.
+        """
         ...
 
     async def containers(self, name: str) -> tuple[Container, ...]:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from broker.contracts.base import describe
 from broker.contracts.inventory import Device, Inventory
-from services.platform.docker.container import Container
+from services.platform.docker.container import Container, whole_number
 
 LAST = 1_000_000
 
@@ -77,8 +77,7 @@ def device_of(container: Container) -> Device | str:
 
 
 def _order(container: Container) -> int:
-    text = container.labels.get("triage.order", "")
-    return int(text) if text.isdigit() else LAST
+    return whole_number(container.labels.get("triage.order", ""), LAST)
 
 
 def _without_strangers(devices: list[Device], faults: list[str]) -> Iterable[Device]:

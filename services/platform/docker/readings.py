@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from services.platform.docker.container import microseconds
+
+_HEADER, _PIECE = 8, 64 * 1024
 
 INTERPRETER_WORDS = 3
 """The kernel puts an interpreter and at most one argument before the path of a script."""
@@ -130,6 +133,35 @@ def _cores(now: Mapping[str, Any], before: Mapping[str, Any]) -> float:
 
 def _total(cpu: Mapping[str, Any]) -> int:
     return int((cpu.get("cpu_usage") or {}).get("total_usage") or 0)
+
+
+class Readable(Protocol):
+    """An open stream of bytes."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def newest_bytes(stream: Readable, limit: int, *, framed: bool) -> bytes:
+    """Read a log to its end, and keep no more than its last `limit` bytes; what is cut begins with a whole line.
+
+    Args:
+        framed: whether it comes in the engine's frames (8 bytes with the length, then so many), as without a terminal.
+    """
+    kept: deque[bytes] = deque()
+    size, cut = 0, False
+    while piece := _frame(stream) if framed else stream.read(_PIECE):
+        kept.append(piece)
+        size += len(piece)
+        while size > limit:
+            size -= len(kept.popleft())
+            cut = True
+    text = b"".join(kept)
+    return text.partition(b"\n")[2] if cut and not framed else text
+
+
+def _frame(stream: Readable) -> bytes:
+    header = stream.read(_HEADER)
+    return stream.read(int.from_bytes(header[4:], "big")) if len(header) == _HEADER else b""
 
 
 def split_lines(data: bytes) -> list[tuple[int, str]]:

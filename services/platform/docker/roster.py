@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from services.platform.docker.container import Container
 from services.platform.docker.engine import Engine
@@ -68,13 +69,15 @@ def _restarts(raw: Mapping[str, Mapping[str, Mapping[str, str]]]) -> bool:
     return raw["HostConfig"].get("RestartPolicy", {}).get("Name", "no") not in ("", "no")
 
 
-async def kill_role(engine: Engine, instance: str, signal: Signal, own_id: str | None) -> None:
+async def kill_role(engine: Engine, instance: str, signal: Signal, own_id: str | None, notes: Path) -> None:
     """Signal a container of the control plane: KILL ends it and brings it back, as a process manager would (the engine
     takes a kill by hand for a wish); STOP freezes it until it is killed.
 
     Args:
         instance: `<service>-<number>`, or the service of which there is only one.
         own_id: the container that this process lives in; it may not be signalled.
+        notes: folder that outlives this process: who dies between kill and start leaves a note there for
+            `start_killed`.
 
     Raises:
         UnknownWorkloadError: there is no such container. RefusedError: it is a workload (the fault port breaks those),
@@ -88,9 +91,42 @@ async def kill_role(engine: Engine, instance: str, signal: Signal, own_id: str |
     if signal == "STOP":
         await engine.pause(container)
         return
-    await engine.kill(container)
+    note = notes / container.id
+    await asyncio.to_thread(_put_down, note)
+    try:
+        await engine.kill(container)
+    except VerbFailedError:  # it runs on, or was down already: for others to judge
+        note.unlink(missing_ok=True)
+        raise
     await _until_down(engine, container)
     await engine.start(container)
+    note.unlink(missing_ok=True)
+
+
+async def start_killed(engine: Engine, notes: Path) -> tuple[str, ...]:
+    """Start the containers that were killed by `kill_role` and not started again; returns a sentence for each. One
+    that cannot be started keeps its note; that of one which is gone is dropped.
+
+    Raises:
+        PlatformDownError: the engine does not answer.
+    """
+    said, known = [], {item.id: item for item in await engine.containers()}
+    for note in await asyncio.to_thread(lambda: sorted(notes.glob("*"))):
+        container = known.get(note.name)
+        try:
+            if container is not None and not container.running:
+                await engine.start(container)
+                said.append(f"{name_of(container)} started: it was killed and not brought back")
+        except VerbFailedError as error:
+            said.append(f"{note.name[:12]} stays down: {error}")
+            continue
+        note.unlink(missing_ok=True)
+    return tuple(said)
+
+
+def _put_down(note: Path) -> None:
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.touch()
 
 
 async def _found(engine: Engine, instance: str) -> Container:

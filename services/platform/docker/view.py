@@ -89,8 +89,7 @@ class View:
             UnknownWorkloadError, PlatformDownError.
         """
         found = await self.engine.find(name)
-        await asyncio.to_thread(self.declarations.adopt, found)
-        members = _members(found, self.declarations.of(name)).get(name)
+        members = _members(found, await asyncio.to_thread(self._declared_of, name, found)).get(name)
         device = device_of(members[0].declared) if members else None
         if members and isinstance(device, Device):
             return Group(device, tuple(members))
@@ -128,6 +127,10 @@ class View:
         return tuple(member.actual for member in members if member.actual is not None and member.actual.running)
 
     # -- inside
+
+    def _declared_of(self, name: str, found: Sequence[Container]) -> dict[tuple[str, int], Container]:
+        self.declarations.adopt(found)
+        return self.declarations.of(name)
 
     async def _look(self) -> dict[str, list[Member]]:
         found = [item for item in await self.engine.containers() if item.kind]

@@ -17,6 +17,7 @@ from services.platform.docker.adapter import DockerPlatform
 from services.platform.docker.container import Container
 from services.platform.docker.engine import Engine
 from services.platform.port import PlatformDownError, PlatformError
+from services.platform.proxy.listening import configured
 from services.platform.proxy.metrics import ProxyMetrics
 from services.platform.proxy.server import Server
 from services.platform.proxy.settings import ProxySettings, load_proxy_settings
@@ -73,18 +74,7 @@ def _platform(engine: Engine, settings: ProxySettings, reachable: frozenset[str]
 
 
 async def _listen(settings: ProxySettings, server: Server) -> None:
-    config = uvicorn.Config(
-        server.app(),
-        host=settings.proxy_host,
-        port=settings.proxy_port,
-        loop="asyncio",
-        http="h11",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_S,
-        lifespan="on",
-    )
+    config = configured(server.app(), grace_s=GRACE_S, host=settings.proxy_host, port=settings.proxy_port)
     listener = _socket(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has stopped: a handler of ours makes that a clean end

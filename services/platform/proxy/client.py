@@ -47,10 +47,11 @@ class Caller:
         """Make a call and return its result.
 
         Raises:
-            PlatformError: what went wrong there, as the same kind. PlatformDownError: the proxy does not answer, or not
-                in words that are known. RefusedError: the token is missing or not known.
+            PlatformError: what went wrong there, as the same kind; or the arguments are not what the verb takes.
+            PlatformDownError: the proxy does not answer, or not in words that are known. RefusedError: the token is
+                missing or not known.
         """
-        body = verb.arguments(**arguments).model_dump_json().encode()
+        body = verb.written(arguments)
         try:
             async for attempt in stamina.retry_context(
                 on=NEVER_ARRIVED, attempts=None, timeout=self._retry_s, wait_initial=0.1, wait_max=1.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -64,6 +64,7 @@ class Server:
         self._tokens = tokens
         self._metrics = metrics
         self._log = log
+        self._one_log = asyncio.Semaphore(1)
 
     def app(self) -> Starlette:
         """Return the application; the world is watched while it lives."""
@@ -132,7 +133,9 @@ class Server:
         holder: Any = world.faults if verb.name.startswith(FAULT) else world.platform
         if verb.name in ("stats", "containers"):
             holder = world
-        return await getattr(holder, verb.method)(**arguments)
+        # a log is some MiB, several times while it is read
+        async with self._one_log if verb.name == "logs" else nullcontext():
+            return await getattr(holder, verb.method)(**arguments)
 
     async def _events(self, request: Request) -> Response:
         client = self._tokens.client_of(request.headers.get("authorization"))

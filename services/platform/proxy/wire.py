@@ -8,14 +8,15 @@ parameters by name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Protocol, get_type_hints
+from typing import Annotated, Any, Final, Protocol, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
-from broker.contracts.base import describe
+from broker.contracts.base import Token, describe
 from services.platform import port
 from services.platform.docker.readings import ContainerRow, Signal, Usage
 from services.platform.fault_port import FaultPort
@@ -43,6 +44,15 @@ STATUS: dict[type[PlatformError], int] = {
     PlatformError: 400,
 }
 """HTTP status of each kind of error; the first that fits counts."""
+NAMES: Final = ("name", "source", "destination", "instance")
+"""Parameters that name a workload or a container."""
+BOUNDS: Final[Mapping[str, Any]] = {
+    "key": Field(min_length=1, max_length=200),
+    "limit": Field(ge=1, le=5_000),
+    "timeout_s": Field(ge=0.0, le=10.0, allow_inf_nan=False),
+}
+"""What a caller may not say although the port's types could: he might cost the proxy its memory or its time."""
+_TOKEN = TypeAdapter(Token)
 _BY_NAME = {kind.__name__: kind for kind in STATUS}
 
 
@@ -78,7 +88,7 @@ class Verb:
         """Model of its parameters by name."""
         fields: dict[str, Any] = {
             parameter.name: (
-                self._hints[parameter.name],
+                Annotated[self._hints[parameter.name], BOUNDS.get(parameter.name)],
                 ... if parameter.default is inspect.Parameter.empty else parameter.default,
             )
             for parameter in inspect.signature(self.said).parameters.values()
@@ -99,19 +109,46 @@ class Verb:
         """Return the arguments of a call.
 
         Raises:
-            PlatformError: they are not what the verb takes. One sentence.
+            PlatformError: they are not what the verb takes. UnknownWorkloadError: a name that can be nobody's. One
+                sentence.
         """
-        try:
+        with self._judged():
             given = self.arguments.model_validate_json(body or b"{}")
+        arguments = {name: getattr(given, name) for name in type(given).model_fields}
+        for name in arguments.keys() & set(NAMES):
+            _require_name(arguments[name])
+        return arguments
+
+    def written(self, arguments: Mapping[str, Any]) -> bytes:
+        """Return the body of a call.
+
+        Raises:
+            PlatformError: the arguments are not what the verb takes. One sentence.
+        """
+        with self._judged():
+            return self.arguments(**arguments).model_dump_json().encode()
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        try:
+            yield
         except ValidationError as error:
             raise PlatformError(f"{self.name} was called with wrong arguments: {describe(error)}") from error
-        return {name: getattr(given, name) for name in type(given).model_fields}
 
     def target(self, arguments: Mapping[str, Any]) -> str:
         """Return what a call is about, for logs; empty if it is about the whole world."""
         if "source" in arguments:
             return f"{arguments['source']}--{arguments.get('destination', '')}"
         return str(arguments.get("name", arguments.get("instance", "")))
+
+
+def _require_name(name: str) -> None:
+    try:
+        _TOKEN.validate_python(name)
+    except ValidationError as error:
+        raise UnknownWorkloadError(
+            f"no workload is called {name[:80]!r}: a name has up to 63 of a-z, 0-9, '-' and '_'"
+        ) from error
 
 
 def _verbs(of: type, prefix: str = "") -> dict[str, Verb]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from broker.subjects import JOURNAL_MAX_AGE_S
 from broker.tasks import until_any_ends
 from services.platform.docker.adapter import DockerPlatform
 from services.platform.docker.events import WorkloadEvent, event_of
 from services.platform.docker.faults import DockerFaults
 from services.platform.docker.readings import ContainerRow, Signal, Usage
-from services.platform.docker.roster import kill_role, roster
+from services.platform.docker.roster import kill_role, roster, start_killed
 from services.platform.port import PlatformError
 from services.platform.proxy.metrics import ProxyMetrics
 
@@ -50,12 +52,13 @@ class WatchedWorld:
         self._faults_said: tuple[str, ...] = ()
         self._followers: set[asyncio.Queue[WorkloadEvent]] = set()
         self._again = asyncio.Event()
+        self._failed = False
         self.engine_up = False
 
     @property
     def ready(self) -> bool:
-        """True once the inventory is written and while the engine answers."""
-        return self.engine_up and self._written is not None
+        """True once the inventory is written, while the engine answers and nothing unforeseen ended the watch."""
+        return self.engine_up and self._written is not None and not self._failed
 
     async def containers(self) -> tuple[ContainerRow, ...]:
         """Return every container of the project."""
@@ -66,17 +69,21 @@ class WatchedWorld:
         return await self.platform.stats(name)
 
     async def open(self) -> None:
-        """Finish what a crash left half-done, and forget the declarations of services that are no more.
+        """Finish what a crash left half-done, and forget what is no more: the declarations of services, and effects
+        whose orders the journal has dropped, so that nobody can ask for them again.
 
         Raises:
             PlatformDownError: there is no engine, or it is too old.
         """
         await self.platform.engine.check()
-        for sentence in await self.platform.engine.mend():
+        for sentence in (*await self.platform.engine.mend(), *await self.faults.mend()):
             self._log.warning("mended", text=sentence)
-        alive = {item.service for item in await self.platform.engine.containers()}
-        for service in self.platform.view.declarations.forget(lambda item: item.service in alive):
+        present = await self.platform.engine.containers()
+        for service in self.platform.view.declarations.forget(present):
             self._log.info("declaration_forgotten", workload=service)
+        oldest_us = time.time_ns() // 1_000 - JOURNAL_MAX_AGE_S * 1_000_000
+        if dropped := await asyncio.to_thread(self.platform.ledger.drop_before, oldest_us):
+            self._log.info("effects_dropped", rows=dropped)
 
     async def close(self) -> None:
         """End every sidecar: nobody could end them after this process, and `docker compose down` does not know them."""
@@ -87,8 +94,14 @@ class WatchedWorld:
             self._log.warning("sidecars_left", error=str(error))
 
     async def run(self) -> None:
-        """Watch until cancelled."""
-        await until_any_ends(self._keep_fresh(), self._follow())
+        """Watch until cancelled. Whatever goes wrong is told (`ready`, the log), and does not end it."""
+        while True:
+            try:
+                await until_any_ends(self._keep_fresh(), self._follow())
+            except Exception:
+                self._failed = True
+                self._log.exception("watch_failed")
+            await asyncio.sleep(RETRY_S)
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[asyncio.Queue[WorkloadEvent]]:
@@ -124,6 +137,7 @@ class WatchedWorld:
             try:
                 await self.refresh()
                 self._set_up(True)
+                self._failed = False
             except PlatformError as error:
                 self._set_up(False, str(error))
             except OSError as error:
@@ -166,10 +180,15 @@ class _Faults(DockerFaults):
     def __init__(self, platform: DockerPlatform, own_id: str | None) -> None:
         super().__init__(platform)
         self._own_id = own_id
+        self._killed = platform.store / "killed"
 
     async def kill_role(self, instance: str, signal: Signal) -> None:
         """Signal a container of the control plane (`services.platform.docker.roster.kill_role`)."""
-        await kill_role(self._engine, instance, signal, self._own_id)
+        await kill_role(self._engine, instance, signal, self._own_id, self._killed)
+
+    async def mend(self) -> tuple[str, ...]:
+        """Start what was killed and not started again; returns a sentence for each."""
+        return await start_killed(self._engine, self._killed)
 
 
 def _write(path: Path, text: bytes) -> None:
