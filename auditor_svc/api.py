@@ -59,6 +59,7 @@ __all__ = [
     "StoreRefusedError",
     "TaskRecord",
     "TimelineEntry",
+    "admit_operator",
     "export",
     "incident_story",
     "incidents",
@@ -156,6 +157,19 @@ async def prepare(
                 await store.ensure_login(auditor_role, auditor_password)
             await store.grant(auditor_role)
         return applied
+
+
+async def admit_operator(owner_dsn: str, role: str, password: str) -> None:
+    """Let a login read everything and add scenario runs, and nothing else; made if it is not there. After `prepare`.
+
+    It can put no row into what the auditor's next checkpoint signs.
+
+    Args:
+        password: becomes its password.
+    """
+    async with _opened(owner_dsn) as store:
+        await store.ensure_login(role, password)
+        await store.grant_reading(role)
 
 
 async def incidents(dsn: str, limit: int = 20) -> tuple[IncidentSummary, ...]:

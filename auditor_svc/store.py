@@ -108,6 +108,13 @@ class Store:
             quoted = await session.fetchval("SELECT quote_ident($1)", role)
             await session.execute(f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {quoted}")
 
+    async def grant_reading(self, role: str) -> None:
+        """Let a database role that owns nothing here read everything and add scenario runs, and nothing else."""
+        async with self._connection() as session:
+            quoted = await session.fetchval("SELECT quote_ident($1)", role)
+            await session.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {quoted}")
+            await session.execute(f"GRANT INSERT ON scenario_run TO {quoted}")
+
     async def head(self) -> Head:
         """Return where the chain ends; its `journal_seq` is the highest of all rows."""
         async with self._connection() as session:

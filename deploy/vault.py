@@ -7,12 +7,18 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import Field
+
 from broker.contracts.base import Frozen
 from broker.errors import KeyringError, SchemaError
 from broker.keyfile import read_passphrase
 from deploy.errors import HomeError
 
 _BYTES = 24
+
+
+def _drawn() -> str:
+    return secrets.token_hex(_BYTES)
 
 
 class Secrets(Frozen):
@@ -23,20 +29,34 @@ class Secrets(Frozen):
     shop_admin_password: str
     orders_db_password: str
     catalog_db_password: str
+    audit_operator_password: str = Field(default_factory=_drawn)
+    """Stacks of before it have none: operators logged in as the auditor."""
 
 
 def ensure_secrets(path: Path) -> Secrets:
-    """Return the stack's secrets; draw and write them the first time.
+    """Return the stack's secrets; draw and write what is missing. For whoever brings the stack up, one at a time.
 
     Raises:
         HomeError: the file is there and cannot be read.
     """
+    if not path.exists():
+        found = Secrets(**{name: _drawn() for name in Secrets.model_fields})
+    elif "audit_operator_password" in (found := read_secrets(path)).model_fields_set:
+        return found
+    else:  # what the operators of that stack knew until now is the auditor's alone from now on
+        found = found.model_copy(update={"audit_db_password": _drawn()})
+    write_private(path, found.encode())
+    return found
+
+
+def read_secrets(path: Path) -> Secrets:
+    """Return the stack's secrets; what it was brought up without opens nothing there.
+
+    Raises:
+        HomeError: the file cannot be read.
+    """
     try:
         return Secrets.decode(path.read_bytes())
-    except FileNotFoundError:
-        drawn = Secrets(**{name: secrets.token_hex(_BYTES) for name in Secrets.model_fields})
-        write_private(path, drawn.encode())
-        return drawn
     except (OSError, SchemaError) as error:
         raise HomeError(f"{path} cannot be used ({error}); take the stack down with its data and start anew") from error
 

@@ -19,7 +19,7 @@ from deploy.embedded.programs import Plan
 from deploy.embedded.stack import Stack
 from deploy.embedded.status import StackRecord
 from deploy.status import StackStatus
-from deploy.vault import ensure_secrets
+from deploy.vault import read_secrets
 from harness.errors import StackDownError
 from harness.site import Finding, KeyPlace, Progress, Signal, Site
 from injector.collateral import Witness
@@ -62,11 +62,11 @@ class Embedded:
             inventory = Inventory.decode(place.inventory.read_bytes())
         except (OSError, SchemaError) as error:
             raise StackDownError(f"no stack is up under {self.home}; start one with: triage up") from error
-        plan = Plan(place, record.port_base, ensure_secrets(place.secrets), record.schedulers, record.roles)
+        plan = Plan(place, record.port_base, read_secrets(place.secrets), record.schedulers, record.roles)
         return Site(
             inventory=inventory,
             nats_url=f"nats://{HOST}:{port(record.port_base, 'nats')}",
-            audit_dsn=plan.audit_dsn,
+            audit_dsn=plan.audit_operator_dsn,
             keys=self.keys(),
             checkpoints=place.root / "audit-checkpoints.jsonl",
         )

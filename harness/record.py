@@ -9,7 +9,7 @@ from broker.runtime.snapshot import head_of
 from harness.control import ControlPlane
 from harness.errors import StackDownError
 from harness.machines import VERSIONS
-from harness.recording import Header, MachineRecord, Recorder
+from harness.recording import Header, MachineRecord, Recorder, require_writable
 from harness.scenario import Draw
 
 
@@ -26,9 +26,14 @@ class JournalTap:
 
     @classmethod
     async def open(cls, control: ControlPlane, path: Path | None, draw: Draw) -> JournalTap:
-        """Take the machines' newest snapshots, and the journal from the oldest of them up to now."""
+        """Take the machines' newest snapshots, and the journal from the oldest of them up to now.
+
+        Raises:
+            OSError: the file could not be written. StackDownError: a machine has never run here.
+        """
         if path is None:
             return cls(None, draw, (), [])
+        require_writable(path)
         machines = tuple([await _machine(control, name) for name in VERSIONS])
         start = min(head_of(machine.snapshot)[0] for machine in machines) + 1
         before = [item async for item in control.broker.read(start, follow=False) if not isinstance(item, CaughtUp)]

@@ -81,7 +81,7 @@ class Recorder:
 
     def __init__(self, path: Path, header: Header) -> None:
         self._path = path
-        self._temporary = path.with_name(path.name + ".part")
+        self._temporary = _draft(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         packed = _pack_header(header)
         self._chain = hashlib.sha256(packed).digest()
@@ -112,6 +112,21 @@ class Recorder:
         if not self._file.closed:
             self._file.close()
             self._temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Make a recording's folder and try its draft: for before the run, whose end is too late to hear of it.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _draft(path).open("wb").close()
+    _draft(path).unlink()
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
 
 
 def link(previous: bytes, stored: Stored) -> bytes:

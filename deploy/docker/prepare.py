@@ -14,19 +14,18 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from auditor_svc.api import AuditError, StoreDownError
+from auditor_svc.api import AuditError, StoreDownError, admit_operator
 from auditor_svc.api import prepare as prepare_audit_store
 from broker.errors import BrokerDownError, BrokerError
 from broker.jetstream import ensure
 from broker.runtime.exits import Exit
-from deploy.docker.setup import nodes_wanted
+from deploy.docker.setup import AUDITOR, OPERATOR, nodes_wanted
 from deploy.errors import HomeError, NotReadyError
 
 SECRETS = Path("/run/triage/secrets")
 NATS_URL = "nats://nats:4222"
 DEADLINE_S = 60.0
 RETRY_S = 0.5
-AUDITOR = "auditor"
 
 Answer = TypeVar("Answer")
 
@@ -41,19 +40,20 @@ async def prepare(secrets: Path, nats_url: str, replicas: int = 1, deadline_s: f
     Raises:
         NotReadyError: one did not. BrokerError, AuditError: one refused.
     """
-    admin, auditor, dsn = (
+    admin, auditor, operator, dsn = (
         (secrets / name).read_text(encoding="utf-8").strip()
-        for name in ("nats-admin.password", "auditor.password", "audit-admin.dsn")
+        for name in ("nats-admin.password", "auditor.password", "operator.password", "audit-admin.dsn")
     )
+
+    async def audit_store() -> None:
+        await prepare_audit_store(dsn, AUDITOR, auditor)
+        await admit_operator(dsn, OPERATOR, operator)
+
     async with asyncio.TaskGroup() as group:
         group.create_task(
             until_answered("the broker", lambda: ensure(nats_url, admin, replicas), BrokerDownError, deadline_s)
         )
-        group.create_task(
-            until_answered(
-                "the audit database", lambda: prepare_audit_store(dsn, AUDITOR, auditor), StoreDownError, deadline_s
-            )
-        )
+        group.create_task(until_answered("the audit database", audit_store, StoreDownError, deadline_s))
 
 
 async def until_answered(

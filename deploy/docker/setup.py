@@ -1,9 +1,9 @@
 """`python -m deploy.docker.setup [begin-rotation [--force] | finish-rotation]`: draws the stack's secrets.
 
 Each is put where it may be known. Runs to its end before anything else of the compose stack starts. Run again it
-changes nothing but what is missing: `vault` remembers. A rotation's passes write every role's key file; roles are
-told after each (`triage keys rotate --announce`). Their output is the version. Exit code 0: done; 1: the volumes cannot
-be used; 2: bad use; 4: the keys refuse it.
+changes nothing but what is missing: `vault` remembers. A rotation's passes write every role's key file; roles are told
+after each (`triage keys rotate --announce`). Their output is the version. One that runs beside another waits for it.
+Exit code 0: done; 1: the volumes cannot be used; 2: bad use; 4: the keys refuse it, or another one does not end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from broker.contracts.base import Frozen
 from broker.errors import KeyringError, SchemaError
 from broker.keyring import Keyring
+from broker.runtime.locks import exclusive
 from broker.subjects import ADMIN_USER, BROKER_USERS, Role
 from deploy import keyfiles
 from deploy.docker import volumes
@@ -29,7 +31,10 @@ from deploy.nats.config import Cluster, queue_config, server_config
 from deploy.vault import Secrets, ensure_secrets, write_private
 
 ADMINISTRATOR = "postgres"
-AUDITOR = "auditor"
+AUDITOR, OPERATOR = "auditor", "operator"
+"""Who logs in at the audit database; its own name is the first's."""
+LOCK_TIMEOUT_S = 60.0
+"""How long another run may take; a pass of a rotation takes a second or two."""
 NODES_VARIABLE = "TRIAGE_NATS_NODES"
 """1, or 3 with the compose profile `cluster`. `setup` and `prepare` read it."""
 CLUSTER = ("nats", "nats-2", "nats-3")
@@ -114,23 +119,47 @@ async def finish_rotation(root: Path) -> int:
     return (await keyfiles.finish(stack.master_file, stack.containers.master_passphrase, stack.role_files)).current
 
 
+@asynccontextmanager
+async def changing(root: Path) -> AsyncIterator[None]:
+    """Be the only one who changes the volumes, after waiting for whoever does so now.
+
+    Two who read the same master, or the same empty vault, would each draw secrets of their own.
+
+    Raises:
+        HomeError: a volume is not mounted. KeyringError: the other one does not end.
+    """
+    _require_mounted(root)
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(LOCK_TIMEOUT_S):
+                await held.enter_async_context(exclusive(root / volumes.VAULT / "lock"))
+        except TimeoutError as error:
+            raise KeyringError("the stack is going up, or its keys are being rotated; try again after that") from error
+        yield
+
+
 def open_stack(root: Path) -> Stack:
     """Return the secrets of the vault; draw them the first time.
 
     Raises:
         HomeError: a volume is not mounted, or the vault is damaged.
     """
+    _require_mounted(root)
+    vault = root / volumes.VAULT
+    return Stack(root, ensure_secrets(vault / "secrets.json"), _container_secrets(vault / "containers.json"))
+
+
+def _require_mounted(root: Path) -> None:
     missing = [name for name in volumes.SECRET_VOLUMES if not (root / name).is_dir()]
     if missing:
         raise HomeError(f"no volume is mounted at {root / missing[0]}; start this with the stack's compose file")
-    vault = root / volumes.VAULT
-    return Stack(root, ensure_secrets(vault / "secrets.json"), _container_secrets(vault / "containers.json"))
 
 
 def files(stack: Stack, master: Keyring) -> dict[str, str]:
     """Return every file but the key files: path below the root -> text. Pure."""
     databases, containers = stack.databases, stack.containers
-    audit_dsn = _dsn(AUDITOR, databases.audit_db_password, "audit-db", AUDITOR)
+    auditor_dsn = _dsn(AUDITOR, databases.audit_db_password, "audit-db", AUDITOR)
+    operator_dsn = _dsn(OPERATOR, databases.audit_operator_password, "audit-db", AUDITOR)
     passphrases = {f"{_home_of(role)}/passphrase": f"{containers.passphrases[role]}\n" for role in _key_roles()}
     tokens = {
         path: f"{token}\n"
@@ -141,10 +170,11 @@ def files(stack: Stack, master: Keyring) -> dict[str, str]:
         **passphrases,
         **tokens,
         **_server_files(stack, master),
-        f"{volumes.role_volume('auditor')}/audit.dsn": f"{audit_dsn}\n",
-        f"{volumes.OPERATOR}/audit.dsn": f"{audit_dsn}\n",
+        f"{volumes.role_volume('auditor')}/audit.dsn": f"{auditor_dsn}\n",
+        f"{volumes.OPERATOR}/audit.dsn": f"{operator_dsn}\n",
         f"{volumes.PREPARE}/nats-admin.password": f"{master.broker_password(ADMIN_USER)}\n",
         f"{volumes.PREPARE}/auditor.password": f"{databases.audit_db_password}\n",
+        f"{volumes.PREPARE}/operator.password": f"{databases.audit_operator_password}\n",
         f"{volumes.PREPARE}/audit-admin.dsn": _admin_dsn(databases.audit_admin_password, "audit-db", AUDITOR),
         f"{volumes.SHOP_PREPARE}/admin.dsn": _admin_dsn(databases.shop_admin_password, "shop-db", ADMINISTRATOR),
         f"{volumes.SHOP_PREPARE}/catalog.password": f"{databases.catalog_db_password}\n",
@@ -238,6 +268,11 @@ VERBS: Mapping[tuple[str, ...], Callable[[Path], Coroutine[Any, Any, int | None]
 }
 
 
+async def _alone(verb: Callable[[Path], Coroutine[Any, Any, int | None]], root: Path) -> int | None:
+    async with changing(root):
+        return await verb(root)
+
+
 def main(arguments: list[str]) -> int:
     """Set up or rotate; return the exit code."""
     verb = VERBS.get(tuple(arguments))
@@ -246,7 +281,7 @@ def main(arguments: list[str]) -> int:
         return 2
     os.umask(0o077)
     try:
-        version = asyncio.run(verb(Path(volumes.ROOT)))
+        version = asyncio.run(_alone(verb, Path(volumes.ROOT)))
     except KeyringError as error:
         sys.stderr.write(f"setup: {error}\n")
         return 4

@@ -1,4 +1,4 @@
-# Every Python workload of the shop is this image: the shop's own code and nothing of the control plane's.
+# Every Python workload of the shop is this image: the shop's own code, and of the control plane's the one module it uses.
 ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS packages
@@ -10,10 +10,11 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 FROM packages AS project
 COPY pyproject.toml /src/
-COPY broker /src/broker
-COPY services /src/services
+COPY broker/__init__.py broker/tasks.py /src/broker/
+COPY services/__init__.py /src/services/
+COPY services/shop /src/services/shop
 COPY deploy/docker/install.py /src/
-RUN rm -r /src/services/platform && /opt/venv/bin/python /src/install.py /src /opt/project && rm -r /opt/project/bin
+RUN /opt/venv/bin/python /src/install.py /src /opt/project && rm -r /opt/project/bin
 
 FROM ${PYTHON}
 ARG UID=10001

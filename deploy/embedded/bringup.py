@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from auditor_svc.api import admit_operator
 from auditor_svc.api import prepare as prepare_audit_store
 from broker.jetstream import ensure
 from broker.keyring import Keyring
@@ -121,6 +122,7 @@ class BringUp:
         await asyncio.to_thread(postgres.ensure_database, *arguments)
         # The tables belong to the administrator: the auditor may add rows and nothing else (docs/security.md).
         await prepare_audit_store(self.plan.audit_admin_dsn, "auditor")
+        await admit_operator(self.plan.audit_admin_dsn, "operator", secrets.audit_operator_password)
 
     async def _cluster(self, name: str, admin_password: str) -> None:
         self.progress(name, "preparing")

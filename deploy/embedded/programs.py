@@ -63,8 +63,14 @@ class Plan:
 
     @property
     def audit_dsn(self) -> str:
-        """The auditor's own database."""
+        """The auditor's own database, as the auditor comes to it."""
         return postgres.dsn(self.port("audit-db"), "auditor", self.secrets.audit_db_password, "auditor")
+
+    @property
+    def audit_operator_dsn(self) -> str:
+        """The same as people's commands come to it: they read, and add scenario runs."""
+        password = self.secrets.audit_operator_password
+        return postgres.dsn(self.port("audit-db"), "operator", password, "auditor")
 
     @property
     def audit_admin_dsn(self) -> str:

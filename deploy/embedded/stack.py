@@ -23,7 +23,7 @@ from deploy.embedded.programs import Plan, base_environment, units, world
 from deploy.embedded.status import StackRecord
 from deploy.nats.config import queue_config
 from deploy.status import StackStatus
-from deploy.vault import ensure_passphrase, ensure_secrets, write_private
+from deploy.vault import ensure_passphrase, ensure_secrets, read_secrets, write_private
 from services.inventory.declared import inventory
 from services.inventory.ports import DEFAULT_BASE
 from services.platform.embedded import processes
@@ -98,7 +98,7 @@ class Stack:
             infos = await self._supervisor.programs()
         except (OSError, SchemaError, PlatformDownError) as error:
             raise NotUpError(self.layout.root) from error
-        plan = Plan(self.layout, record.port_base, ensure_secrets(self.layout.secrets), record.schedulers, record.roles)
+        plan = Plan(self.layout, record.port_base, read_secrets(self.layout.secrets), record.schedulers, record.roles)
         return StackStatus(
             home=self.layout.root,
             port_base=record.port_base,

@@ -23,7 +23,7 @@ from harness.bench.figures import Figure, percentile, table
 from harness.cli.output import err, out
 from harness.compose.host import ComposeHost
 from harness.compose.program import Compose, find
-from harness.compose.project import containers, project, root
+from harness.compose.project import containers, root
 from harness.compose.tail import Tail, opened
 from harness.errors import ConflictError, DockerError, HarnessError, TimedOutError
 
@@ -46,7 +46,7 @@ SERVICE = "log-agent"
 Say = Callable[[str], None]
 
 
-async def kills(compose: Compose, count: int, say: Say) -> list[float]:
+async def kills(project: str, compose: Compose, count: int, say: Say) -> list[float]:
     """`docker kill` a log agent in mid-task `count` times; return seconds until another one has its task.
 
     At least two log agents must run.
@@ -58,7 +58,7 @@ async def kills(compose: Compose, count: int, say: Say) -> list[float]:
     async with opened(compose) as tail:
         for number in range(count):
             try:
-                spans.append(await _one_kill(compose, tail))
+                spans.append(await _one_kill(project, compose, tail))
             except TimeoutError as error:
                 raise TimedOutError(f"a killed agent's task found no other within {STEP_TIMEOUT_S:g} s") from error
             if number % 5 == 4:
@@ -66,13 +66,13 @@ async def kills(compose: Compose, count: int, say: Say) -> list[float]:
     return spans
 
 
-async def _one_kill(compose: Compose, tail: Tail) -> float:
+async def _one_kill(project: str, compose: Compose, tail: Tail) -> float:
     incident = f"bench-{secrets.token_hex(4)}"
     ordering = asyncio.create_task(give(compose, incident, count=1, exploding=True))
     first = await tail.first(lambda row: row.type == "claim" and row.of(incident), STEP_TIMEOUT_S)
     victim = str(first.payload["instance"])
     at = time.time()
-    await kill_container(victim)
+    await kill_container(project, victim)
     second = await tail.first(
         lambda row: row.type == "claim" and row.of(incident) and row.payload["instance"] != victim, STEP_TIMEOUT_S
     )
@@ -108,7 +108,7 @@ async def give(compose: Compose, incident: str, *, count: int, rate: float = 20.
         raise DockerError(f"no orders could be given: {ran.err[-500:]}")
 
 
-async def kill_container(instance: str) -> None:
+async def kill_container(project: str, instance: str) -> None:
     """`docker kill` an instance's container: by the engine's own interface, since the program takes its time to start.
 
     Raises:
@@ -119,12 +119,12 @@ async def kill_container(instance: str) -> None:
         raise DockerError(f"DOCKER_HOST is {address}; this measures an engine on this machine only")
     transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix://"))
     async with httpx.AsyncClient(transport=transport, timeout=10.0) as client:
-        answer = await client.post(f"http://docker/containers/{project()}-{instance}/kill")
+        answer = await client.post(f"http://docker/containers/{project}-{instance}/kill")
     if answer.status_code != 204:
         raise DockerError(f"{instance} could not be killed: {answer.text}")
 
 
-async def measure_reassignment(compose: Compose, say: Say) -> list[Figure]:
+async def measure_reassignment(project: str, compose: Compose, say: Say) -> list[Figure]:
     """Kill agents' containers in mid-task."""
     ran = await compose.run(
         *("up", "--detach", "--no-build", "--no-recreate", "--no-deps", "--wait", "--scale", f"{SERVICE}=2", SERVICE),
@@ -132,7 +132,7 @@ async def measure_reassignment(compose: Compose, say: Say) -> list[Figure]:
     )
     if ran.code != 0:
         raise DockerError(f"a second {SERVICE} did not come up: {ran.err}")
-    spans = await kills(compose, KILLS, say)
+    spans = await kills(project, compose, KILLS, say)
     worst, middle = percentile(spans, 0.99), percentile(spans, 0.5)
     return [
         Figure(
@@ -203,14 +203,14 @@ async def main() -> int:
     """Measure everything; exit code 0 only if every bound is reached."""
     os.environ.setdefault("TRIAGE_PLANNER_MODE", "rulebook")
     host, compose = ComposeHost(Path.cwd()), Compose(find(), root())
-    if containers(host.docker):
-        raise ConflictError(f"the project {project()} is up; take it down first, or set COMPOSE_PROJECT_NAME")
+    if containers(host.docker, host.project):
+        raise ConflictError(f"the project {host.project} is up; take it down first, or set COMPOSE_PROJECT_NAME")
     figures: list[Figure] = []
     try:
         for section in (
             lambda: measure_start(host, _say),
             lambda: measure_recovery(host, compose, _say),
-            lambda: measure_reassignment(compose, _say),
+            lambda: measure_reassignment(host.project, compose, _say),
         ):
             figures += await _measured(section)
     finally:

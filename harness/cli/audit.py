@@ -12,6 +12,7 @@ from auditor_svc.report import Report
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, out
 from harness.errors import NotFoundError, NotVerifiedError
+from harness.shown import shown_in
 from harness.site import deployment, open_site
 from harness.store import public_key, verify_audit
 
@@ -55,4 +56,5 @@ def _verify_export(file: Path) -> Report:
 def export(path: Annotated[Path, typer.Argument(help="File to write.")]) -> None:
     """Write the whole trail to a file that anybody can verify offline."""
     run(lambda: api.export(open_site(home()).audit_dsn, path))
-    out.print(f"written to {path}; verify with: triage audit verify --export {path}", markup=False)
+    name = shown_in(str(path))
+    out.print(f"written to {name}; verify with: triage audit verify --export {name}", markup=False)

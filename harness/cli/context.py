@@ -15,6 +15,7 @@ from auditor_svc.errors import AuditError, ExportError, StoreDownError
 from broker.errors import BrokerDownError, BrokerError, JournalFullError, KeyringError, Refusal, SettingsError
 from deploy.embedded.errors import AlreadyUpError, HomeError, MissingServerError, NotUpError, PortInUseError, StackError
 from harness.errors import HarnessError
+from harness.shown import shown_in
 from harness.site import outside
 from injector.errors import (
     BadArgumentError,
@@ -77,7 +78,7 @@ def sentence(error: Exception) -> str:
     said = str(error)
     if isinstance(error, OSError) and error.strerror:
         said = f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
-    return "; ".join([said, *getattr(error, "__notes__", ())])
+    return shown_in("; ".join([said, *getattr(error, "__notes__", ())]))
 
 
 def home() -> Path:

@@ -13,6 +13,7 @@ from broker.contracts.plan import FaultClass, Hypothesis
 from harness.cli.output import out, seconds
 from harness.run import Outcome
 from harness.score import Score
+from harness.shown import shown_in
 from harness.story import Story
 
 FAULT_WORDS: dict[FaultClass, str] = {
@@ -63,7 +64,7 @@ def print_outcome(outcome: Outcome, record: Path | None) -> None:
     print_rows((("envelopes", f"{outcome.signed} signed, {outcome.refused} refused", ""),))
     print_rows((("incident", f"{outcome.incident}; its messages: triage tail --incident {outcome.incident}", ""),))
     if record is not None:
-        print_rows((("recording", f"{record} (triage replay decides it again)", ""),))
+        print_rows((("recording", f"{shown_in(str(record))} (triage replay decides it again)", ""),))
 
 
 def print_closed(story: Story, closed: IncidentClosed, figures: Score) -> None:

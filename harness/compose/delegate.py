@@ -30,6 +30,12 @@ class Call:
     forced: bool = False
     """A rotation that drops the oldest version whatever its age."""
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What each exchanged file is called inside, and here."""
+        sent = {str(inside): str(path) for path, inside in self.sent}
+        return sent | {str(inside): str(path) for inside, path in self.fetched}
+
 
 def leading(arguments: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Split a command line into the options of `triage` itself and the command with all that follows."""

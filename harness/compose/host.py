@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from broker.keyring import Keyring
 from deploy.status import ProgramStatus, StackStatus
-from harness import leash
+from harness import leash, shown
 from harness.compose import sentences
 from harness.compose.delegate import EXCHANGE, Call
 from harness.compose.program import Compose, Docker, Ran, complaint, find
@@ -44,6 +46,7 @@ class ComposeHost:
         self.home = home
         self._look = look
         self._found: Docker | None = None
+        self._name: str | None = None
 
     @property
     def docker(self) -> Docker:
@@ -56,6 +59,12 @@ class ComposeHost:
         return self._found
 
     @property
+    def project(self) -> str:
+        """The project's name, asked for once (`compose.project.project`)."""
+        self._name = self._name or project(self.docker)
+        return self._name
+
+    @property
     def _compose(self) -> Compose:
         return Compose(self.docker, root())
 
@@ -64,9 +73,11 @@ class ComposeHost:
     async def up(self, *, progress: Progress, schedulers: int | None = None) -> None:
         """Build what changed, start everything; returns when all of it is healthy.
 
+        What was started is stopped again if it fails, takes too long or is given up; a stack that was up stays up.
+
         Raises:
-            DockerError: no engine, an image that does not build, a container that does not come up (what was started is
-                stopped again). ConflictError: a port or the project's name is held by something else.
+            DockerError: no engine, an image that does not build, a container that does not come up, or not in time.
+            ConflictError: a port or the project's name is held by something else.
         """
         was_up = bool(self._own())
         built = await self._compose.run(
@@ -74,6 +85,14 @@ class ComposeHost:
         )
         if built.code != 0:
             raise sentences.build_failure(built.out, built.err)
+        try:
+            await self._start(progress, schedulers)
+        except BaseException as error:  # also when the caller gives up: nothing half up is left behind
+            if not was_up:
+                await self._undo(error)
+            raise
+
+    async def _start(self, progress: Progress, schedulers: int | None) -> None:
         scale = () if schedulers is None else ("--scale", f"scheduler={schedulers}")
         started = await self._compose.run(
             *("up", "--detach", "--no-build", "--wait", *scale),
@@ -81,10 +100,17 @@ class ComposeHost:
             line=lambda line: progress("containers", line[:80]),
         )
         if started.code != 0:
-            failure = self._up_failure(started)
-            if not was_up:
-                await self._take_down()
-            raise failure
+            raise self._up_failure(started)
+
+    async def _undo(self, error: BaseException) -> None:
+        """Take down what was started. What keeps it from that is noted on the error and does not hide it."""
+        try:
+            ran = await self._take_down()
+            left = complaint(ran) if ran.code != 0 else None
+        except HarnessError as failed:
+            left = str(failed)
+        if left is not None:
+            error.add_note(f"what was started could not be taken down: {left}")
 
     def _up_failure(self, started: Ran) -> HarnessError:
         sick = sentences.sick_container(started.err)
@@ -98,7 +124,7 @@ class ComposeHost:
             StackDownError: there is nothing (and nothing to be wiped). ConflictError: it is another folder's.
         """
         if not self._own() and not wipe:
-            raise _not_up()
+            raise self._not_up()
         ran = await self._take_down("--volumes") if wipe else await self._take_down()
         if ran.code != 0:
             raise DockerError(f"the stack could not be taken down: {complaint(ran)}")
@@ -114,7 +140,7 @@ class ComposeHost:
         return any(seen.service == DOOR and seen.state == "running" for seen in self._own())
 
     def _own(self) -> tuple[Seen, ...]:
-        return containers(self.docker)
+        return containers(self.docker, self.project)
 
     # -- commands inside
 
@@ -122,27 +148,36 @@ class ComposeHost:
         """Run a command of the harness inside; return its exit code.
 
         Raises:
-            StackDownError: the stack is not up. DockerError: a file could not be brought in or out.
+            StackDownError: the stack is not up. DockerError: a file could not be brought in or out. OSError: a file to
+                be brought out could not be written here; nothing was done then.
         """
         self._require_up()
-        if call.rotates:
-            self.rotate(force=call.forced)
-        for source, target in call.sent:
-            self._send(source, target)
-        code = self.enter("triage", *call.arguments)
-        for inside, outside in call.fetched:
-            self.fetch(inside, outside, missing_ok=code != 0)
+        with ExitStack() as drafts:
+            landing = [(inside, drafts.enter_context(_draft_of(path)), path) for inside, path in call.fetched]
+            if call.rotates:
+                self.rotate(force=call.forced)
+            for source, target in call.sent:
+                self._send(source, target)
+            code = self.enter("triage", *call.arguments, names=call.names)
+            for inside, draft, path in landing:
+                if self._fetch(inside, draft, missing_ok=code != 0):
+                    draft.replace(path)
         return code
 
-    def enter(self, *command: str) -> int:
-        """Run a command in the operator's container with our own streams: a terminal if we have one."""
+    def enter(self, *command: str, names: Mapping[str, str] | None = None) -> int:
+        """Run a command in the operator's container with our own streams: a terminal if we have one.
+
+        Args:
+            names: what files that it names are called here (`harness.shown`).
+        """
         sys.stdout.flush()
+        given = ("-e", f"{shown.VARIABLE}={shown.encoded(names)}") if names else ()
         if sys.stdin.isatty() and sys.stdout.isatty():
-            code = self._compose.call("exec", DOOR, *command)
+            code = self._compose.call("exec", *given, DOOR, *command)
         elif "-" in command:  # it reads what we are given
-            code = self._compose.call("exec", "-T", DOOR, *command)
+            code = self._compose.call("exec", "-T", *given, DOOR, *command)
         else:
-            code = self._compose.call_held("exec", "-T", "-e", f"{leash.VARIABLE}=1", DOOR, *command)
+            code = self._compose.call_held("exec", "-T", "-e", f"{leash.VARIABLE}=1", *given, DOOR, *command)
         if code == KILLED:
             raise DockerError(
                 f"{' '.join(command[:2])} was killed inside the {DOOR} container: out of memory, or by hand"
@@ -155,36 +190,28 @@ class ComposeHost:
         if code != 0:
             raise DockerError(f"{source} could not be brought into the {DOOR} container")
 
-    def fetch(self, inside: PurePosixPath, outside: Path, *, missing_ok: bool = False) -> None:
-        """Copy a file out of the operator's container, and remove it there.
+    def _fetch(self, inside: PurePosixPath, draft: Path, *, missing_ok: bool) -> bool:
+        """Copy a file out of the operator's container and remove it there; tell whether it came.
 
         Raises:
-            DockerError: it is not there, unless that is allowed.
+            DockerError: it did not, and that is not allowed.
         """
-        outside.parent.mkdir(parents=True, exist_ok=True)
-        partial = outside.with_name(f".{outside.name}.partial")
-        with partial.open("wb") as file:
+        with draft.open("wb") as file:
             code = self._compose.call(
                 *_shell('test -f "$0" && cat "$0" && rm "$0"', inside), stdin=subprocess.DEVNULL, stdout=file.fileno()
             )
-        if code == 0:
-            partial.replace(outside)
-            return
-        partial.unlink()
-        if not missing_ok:
+        if code != 0 and not missing_ok:
             raise DockerError(f"{inside} could not be copied out of the {DOOR} container")
+        return code == 0
 
     def demo(self, record: Path) -> int:
         """Run the demo inside and copy its recording to `record`; return its exit code.
 
         Raises:
-            StackDownError: the stack is not up.
+            As `perform`.
         """
-        self._require_up()
         inside = EXCHANGE / record.name
-        code = self.enter("triage", "demo", "--record", str(inside))
-        self.fetch(inside, record, missing_ok=code != 0)
-        return code
+        return self.perform(Call(("demo", "--record", str(inside)), fetched=((inside, record),)))
 
     # -- what `triage` asks of any deployment
 
@@ -247,14 +274,19 @@ class ComposeHost:
         except HarnessError as error:
             return [Finding("stack", False, str(error))]
         if not found:
-            return [Finding("stack", True, f"no container of {project()} is there; it can be started")]
+            return [Finding("stack", True, f"no container of {self.project} is there; it can be started")]
         sick = "; ".join(f"{seen.name} is {seen.status}" for seen in found if seen.sick)
         ok = not sick and self.is_up()
         return [Finding("stack", ok, sick or (f"{len(found)} containers" if ok else f"{DOOR} does not run"))]
 
     def _require_up(self) -> None:
         if not self.is_up():
-            raise _not_up()
+            raise self._not_up()
+
+    def _not_up(self) -> StackDownError:
+        return StackDownError(
+            f"no stack of the compose project {self.project} is up; start one with: triage --platform docker up"
+        )
 
     def site(self) -> Site:
         self._only_inside()
@@ -283,10 +315,22 @@ class ComposeHost:
         raise StackDownError(f"this works inside the stack only: docker compose exec {DOOR} triage ...")
 
 
-def _not_up() -> StackDownError:
-    return StackDownError(
-        f"no stack of the compose project {project()} is up; start one with: triage --platform docker up"
-    )
+@contextmanager
+def _draft_of(path: Path) -> Iterator[Path]:
+    """Open a file's draft beside it, before what takes minutes and is for the file's sake; what is left of it goes.
+
+    Raises:
+        OSError: the file cannot be written there.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.partial")
+    draft.touch()
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _shell(script: str, path: PurePosixPath) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ TAIL_LINES = 12
 START_IT = "start it, or name another with DOCKER_HOST"
 
 _PORT = re.compile(
-    r"listen tcp\d? (?P<listen>[\d.:\[\]]+):(?P<number>\d+): bind|Bind for (?P<bind>\S+):(?P<other>\d+) failed"
+    r"(?:listen tcp\d? |Bind for |failed to bind host port (?:for )?)"
+    r"(?:[\d.]*|\[[^\]]*\]):(?P<number>\d+)(?:: bind| failed|[:/]\S*: address already in use)"
 )
 _UNHEALTHY = re.compile(r"container (?P<name>\S+) (?P<what>is unhealthy|exited \(\d+\))")
 _GONE = re.compile(r"dependency failed to start: container (?P<name>\S+) (?P<what>is unhealthy|exited \(\d+\))")
@@ -80,9 +81,8 @@ def up_failure(errors: str, log: str = "") -> HarnessError:
     """
     taken = _PORT.search(errors)
     if taken:
-        number = taken["number"] or taken["other"]
         return ConflictError(
-            f"port {number}, which the stack publishes on 127.0.0.1, is in use; stop what holds it, "
+            f"port {taken['number']}, which the stack publishes on 127.0.0.1, is in use; stop what holds it, "
             "or publish another (the variables stand in docker-compose.yml)"
         )
     if sick := sick_container(errors):

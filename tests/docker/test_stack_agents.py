@@ -64,7 +64,7 @@ async def test_a_container_killed_in_mid_task_loses_its_task_to_another_at_once(
 ) -> None:
     await scale(stack, 2)
     said: list[str] = []
-    spans = await kills(stack.compose, KILLS, said.append)
+    spans = await kills(stack.project, stack.compose, KILLS, said.append)
     record_property("reassigned after, ms", [round(span * 1_000) for span in spans])
     assert len(spans) == KILLS
     assert percentile(spans, 0.5) < 0.5, spans

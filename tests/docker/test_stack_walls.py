@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from harness.compose.project import project
 from tests.support.compose_stack import ComposeStack
 
 pytestmark = pytest.mark.docker
@@ -98,16 +97,29 @@ print(json.dumps({
 }))
 """
 """What a container can see, write and reach, told by itself."""
-PLACES = ("nats:4222", "audit-db:5432", "platform:7000", "shop-db:5432", "shop-cache:6379", "orders:8080", "1.1.1.1:53")
-CONTROL = {"nats:4222", "audit-db:5432"}
+PORTS = {"nats": 4222, "audit-db": 5432, "platform": 7000, "shop-db": 5432, "shop-cache": 6379, "orders": 8080}
+OUT = "1.1.1.1:53"
 
 
 @pytest.fixture(scope="module")
-def looks(whole_stack: ComposeStack) -> dict[str, dict[str, Any]]:
+def doors(whole_stack: ComposeStack) -> dict[str, str]:
+    """Every door by address, for a name is known in its own networks only: `<service>@<network>` -> host:port."""
+    found = {}
+    for service, port in PORTS.items():
+        container = f"{whole_stack.project}-{service}-1"
+        said = whole_stack.engine("inspect", "--format", "{{json .NetworkSettings.Networks}}", container)
+        for network, settings in said.json.items():
+            found[f"{service}@{network.removeprefix(f'{whole_stack.project}_')}"] = f"{settings['IPAddress']}:{port}"
+    assert {"nats@control", "nats@edge", "platform@platform", "platform@shop", "shop-db@shop"} <= found.keys()
+    return found
+
+
+@pytest.fixture(scope="module")
+def looks(whole_stack: ComposeStack, doors: dict[str, str]) -> dict[str, dict[str, Any]]:
     """What every role's container, and one of the shop's, says of itself."""
     found = {}
     for service in (*ROLE_CONTAINERS, "orders"):
-        ran = whole_stack.exec(service, "python", "-", *PLACES, stdin=LOOK.encode())
+        ran = whole_stack.exec(service, "python", "-", *doors.values(), OUT, stdin=LOOK.encode())
         assert ran.code == 0, ran
         found[service] = json.loads(ran.out)
     return found
@@ -141,21 +153,48 @@ class TestInsideARolesContainer:
 
 
 @pytest.mark.parametrize(
-    ("service", "reaches"),
+    ("service", "networks"),
     [
-        ("log-agent", CONTROL | {"platform:7000"}),
-        ("action-agent", CONTROL | {"platform:7000"}),
-        ("metric-agent", CONTROL),
-        ("scheduler", CONTROL),
-        ("monitor", CONTROL),
-        ("auditor", CONTROL),
-        ("orders", {"shop-db:5432", "shop-cache:6379", "orders:8080", "platform:7000"}),
+        ("log-agent", {"control", "platform"}),
+        ("action-agent", {"control", "platform"}),
+        ("metric-agent", {"control"}),
+        ("scheduler", {"control"}),
+        ("monitor", {"control"}),
+        ("auditor", {"control"}),
+        ("sensors", {"control", "platform", "shop"}),
+        ("orders", {"shop"}),
     ],
 )
 def test_a_container_reaches_only_the_networks_it_works_on(
-    looks: dict[str, dict[str, Any]], service: str, reaches: set[str]
+    looks: dict[str, dict[str, Any]], doors: dict[str, str], service: str, networks: set[str]
 ) -> None:
-    assert set(looks[service]["reached"]) == reaches
+    reached = set(looks[service]["reached"])
+    assert OUT not in reached
+    assert {door for door, address in doors.items() if address in reached} == {
+        door for door in doors if door.partition("@")[2] in networks
+    }
+
+
+WRITE = """
+import asyncio, asyncpg
+async def main():
+    session = await asyncpg.connect(open("/var/lib/triage/home/audit.dsn").readline().strip())
+    print(await session.fetchval("SELECT count(*) > 0 FROM envelopes"))
+    for table in ("envelopes", "checkpoints", "plans", "results"):
+        try:
+            await session.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE false")
+            print(table, "taken")
+        except asyncpg.InsufficientPrivilegeError:
+            print(table, "refused")
+asyncio.run(main())
+"""
+
+
+def test_a_persons_login_at_the_audit_database_reads_and_adds_nothing_to_the_record(stack: ComposeStack) -> None:
+    ran = stack.exec("injector", "python", "-c", WRITE)
+    assert ran.code == 0, ran
+    said = ran.out.split("\n")
+    assert said == ["True", "envelopes refused", "checkpoints refused", "plans refused", "results refused", ""]
 
 
 ASK = """
@@ -204,14 +243,23 @@ class TestTheProxy:
         assert all(code in (403, 404) for code in json.loads(ran.out)), ran.out
 
     def test_what_was_refused_is_logged_and_counted(self, stack: ComposeStack) -> None:
+        logged, counted = _refusals_logged(stack), _refusals_counted(stack)
         stack.exec("log-agent", "python", "-c", ASK, stdin=b'[["stop", {"name": "orders", "key": "k1234567"}, true]]')
-        ran = stack.engine("logs", "--tail", "200", f"{project()}-platform-1")
-        logged = [json.loads(line) for line in (ran.out + ran.err).splitlines() if line.startswith("{")]
-        refused = [line for line in logged if "platform_refused" in (line.get("event"), line.get("msg"))]
-        assert any(line.get("client") == "log" and line.get("verb") == "stop" for line in refused), refused[-3:]
-        metrics = stack.exec(
-            "platform", "python", "-c",
-            "import urllib.request as u; print(u.urlopen('http://127.0.0.1:7000/metrics').read().decode())",
-        ).out  # fmt: skip
-        counted = [line for line in metrics.splitlines() if line.startswith("triage_platform_refused_total{")]
-        assert any('client="log"' in line and 'verb="stop"' in line for line in counted), counted
+        assert _refusals_counted(stack) == counted + 1
+        assert _refusals_logged(stack) == logged + 1
+
+
+def _refusals_logged(stack: ComposeStack) -> int:
+    """Return how often the proxy has logged that it refused `stop` to the log agent."""
+    ran = stack.engine("logs", f"{stack.project}-platform-1")
+    rows = [json.loads(line) for line in (ran.out + ran.err).splitlines() if line.startswith("{")]
+    refused = [row for row in rows if "platform_refused" in (row.get("event"), row.get("msg"))]
+    return sum((row["client"], row["verb"]) == ("log", "stop") for row in refused)
+
+
+def _refusals_counted(stack: ComposeStack) -> float:
+    """Return what the proxy's own counter says of the same."""
+    script = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:7000/metrics').read().decode())"
+    lines = stack.exec("platform", "python", "-c", script).out.splitlines()
+    name = 'triage_platform_refused_total{client="log",verb="stop"}'
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))

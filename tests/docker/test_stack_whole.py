@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from harness.compose.project import project
 from tests.support.compose_stack import ComposeStack
 
 pytestmark = pytest.mark.docker
@@ -45,9 +44,11 @@ def test_the_doctor_finds_nothing_on_either_side(stack: ComposeStack) -> None:
 
 
 def test_nothing_is_published_but_monitoring_and_that_on_this_machine_only(stack: ComposeStack) -> None:
-    rows = stack.engine("ps", "--filter", f"label=com.docker.compose.project={project()}", "--format", "{{json .}}").out
+    rows = stack.engine(
+        "ps", "--filter", f"label=com.docker.compose.project={stack.project}", "--format", "{{json .}}"
+    ).out
     published = {row["Names"]: row["Ports"] for row in map(json.loads, rows.splitlines()) if "->" in row["Ports"]}
-    assert {name.removeprefix(f"{project()}-") for name in published} <= {
+    assert {name.removeprefix(f"{stack.project}-") for name in published} <= {
         "prometheus-1",
         "nats-1",
         "grafana-1",

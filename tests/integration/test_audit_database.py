@@ -301,6 +301,47 @@ async def test_preparing_makes_the_auditors_login_and_gives_it_the_newest_passwo
 
 
 @pytest.mark.asyncio
+async def test_an_operators_login_reads_everything_and_adds_scenario_runs_and_nothing_else(
+    server: Server, database: Database
+) -> None:
+    await api.prepare(database.dsn)
+    for password in ("first", "second"):
+        await api.admit_operator(database.dsn, "an-operator", password)
+    dsn = server.dsn(database.dsn.rpartition("/")[2], "an-operator", "second")
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    run = api.ScenarioRun("r1", "db_conn_drift", 42, 0.2, started, started, "verified", {"SR": 1.0}, "inc1")
+    for _ in range(2):
+        await api.record_scenario_run(dsn, run)
+    assert await api.scenario_runs(dsn) == (run,)
+    assert (await api.verify_database(dsn, PUBLIC, database.kept)).ok
+    assert await api.incidents(dsn)
+    store = Store(dsn)
+    with pytest.raises(StoreRefusedError, match="permission denied"):
+        await store.append(await store.head(), Batch((_next_row(),)))
+    with pytest.raises(StoreRefusedError, match="permission denied"):
+        await store.record_findings([Fault("cut_off", 9, "nothing of the kind")])
+    tables = await store.fetch("SELECT relname::text AS name FROM pg_class WHERE relkind IN ('r', 'v') "
+                               "AND relnamespace = 'public'::regnamespace")  # fmt: skip
+    assert {"envelopes", "checkpoints", "scenario_run", "incidents"} <= {row["name"] for row in tables}
+    for table in (row["name"] for row in tables):
+        may = "SELECT has_table_privilege($1::text, 'INSERT') AS add, has_table_privilege($1::text, 'UPDATE, DELETE, TRUNCATE, TRIGGER') AS change"  # noqa: E501
+        [rights] = await store.fetch(may, table)
+        assert rights == {"add": table == "scenario_run", "change": False}, table
+    for statement in (
+        "INSERT INTO checkpoints SELECT n + 1, rows, journal_seq, head, signature FROM checkpoints",
+        "DROP TRIGGER append_only ON scenario_run",
+        "CREATE TABLE mine (x int)",
+    ):
+        with pytest.raises(StoreRefusedError):
+            await store.fetch(statement)
+    await store.close()
+    owner = Store(database.dsn)
+    await owner.fetch('DROP OWNED BY "an-operator"')
+    await owner.fetch('DROP ROLE "an-operator"')
+    await owner.close()
+
+
+@pytest.mark.asyncio
 async def test_a_batch_whose_answer_got_lost_is_not_written_twice(database: Database) -> None:
     store = Store(database.dsn)
     head = await store.head()

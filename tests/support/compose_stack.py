@@ -16,7 +16,7 @@ from typing import Any
 
 from broker.runtime.locks import try_lock
 from harness.compose.program import Compose, find
-from harness.compose.project import root
+from harness.compose.project import project, root
 from tests.support.embedded_world import free_ports
 
 PROJECT = "triage-test"
@@ -46,6 +46,7 @@ class ComposeStack:
         self.home = home
         self.docker = find()
         self.compose = Compose(self.docker, root())
+        self.project = project(self.docker)
 
     def triage(self, *arguments: str, timeout_s: float = 120.0, stdin: bytes = b"") -> Ran:
         """Run `triage --platform docker ARGUMENTS`."""
@@ -122,8 +123,8 @@ def running_stack(home: Path) -> Iterator[ComposeStack]:
 
     With TRIAGE_TESTS_STACK=PROJECT the stack of that project, which is up, is used and left as it is.
     """
-    if project := os.environ.get("TRIAGE_TESTS_STACK"):
-        os.environ["COMPOSE_PROJECT_NAME"] = project
+    if given := os.environ.get("TRIAGE_TESTS_STACK"):
+        os.environ["COMPOSE_PROJECT_NAME"] = given
         yield ComposeStack(home)
         return
     with _only_one():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """#!{python} -IS
-import json, os, sys
+import json, os, sys, time
 folder = {folder!r}
 given = sys.argv[1:]
 with open(folder + "/calls.jsonl", "a") as calls:
@@ -22,6 +22,8 @@ for answer in json.load(open(folder + "/answers.json")):
             open(folder + "/stdin", "wb").write(sys.stdin.buffer.read())
         sys.stdout.write(answer["out"])
         sys.stderr.write(answer["err"])
+        if answer["hangs"]:
+            time.sleep(60)
         sys.exit(answer["code"])
 sys.stderr.write("fake docker: no answer to " + " ".join(given))
 sys.exit(99)
@@ -47,16 +49,23 @@ class FakeDocker:
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("PATH", str(folder))
 
-    def says(self, *call: str, out: str = "", err: str = "", code: int = 0, reads: bool = False) -> None:
-        """Answer calls that hold all these words; `reads` keeps what comes on standard input."""
-        self._answers.insert(0, {"call": call, "out": out, "err": err, "code": code, "reads": reads})
+    def says(
+        self, *call: str, out: str = "", err: str = "", code: int = 0, reads: bool = False, hangs: bool = False
+    ) -> None:
+        """Answer calls that hold all these words; `reads` keeps what comes on standard input, `hangs` does not end."""
+        self._answers.insert(0, {"call": call, "out": out, "err": err, "code": code, "reads": reads, "hangs": hangs})
         (self._folder / "answers.json").write_text(json.dumps(self._answers))
 
     def healthy(self, engine: str = "26.1.5+dfsg1", compose: str = "2.26.1-4") -> None:
         """Be a good engine with a good compose and nothing running."""
         self.says("version", "--format", out=f"{engine}\n")
         self.says("compose", "version", "--short", out=f"{compose}\n")
+        self.is_called("agentic-triage")
         self.says("ps", "--all", out="")
+
+    def is_called(self, project: str) -> None:
+        """Have compose take the project by this name."""
+        self.says("compose", "config", "json", out=json.dumps({"name": project, "services": {}}))
 
     def runs(self, folder: Path, *services: str, status: str = "Up 5 seconds (healthy)") -> None:
         """Have containers of these services, one each, of a project in a folder."""

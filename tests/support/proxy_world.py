@@ -18,6 +18,7 @@ from services.platform.docker.events import WorkloadEvent
 from services.platform.docker.readings import ContainerRow, Usage
 from services.platform.port import UnknownWorkloadError
 from services.platform.proxy.client import RemoteFaults, RemotePlatform
+from services.platform.proxy.listening import configured
 from services.platform.proxy.metrics import ProxyMetrics
 from services.platform.proxy.policy import CLIENTS, Client
 from services.platform.proxy.server import Server
@@ -110,8 +111,7 @@ async def proxied(folder: Path, world: MemoryWorld) -> AsyncIterator[Proxied]:
     log = structlog.wrap_logger(None, processors=[capture])
     app = Server(world, Tokens(folder), metrics, log).app()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
-        server = _Quiet(config)
+        server = _Quiet(configured(app, grace_s=1))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await eventually(server.has_started)

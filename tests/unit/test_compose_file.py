@@ -233,5 +233,13 @@ def test_sensors_begin_after_the_traffic_they_would_judge() -> None:
     assert {"loadgen", "monitor"} <= SERVICES["sensors"]["depends_on"].keys()
 
 
+def test_our_images_have_a_tag_that_another_clone_can_choose() -> None:
+    ours = {
+        str(service["image"]) for service in SERVICES.values() if str(service["image"]).startswith("agentic-triage/")
+    }
+    assert ours == {f"agentic-triage/{name}:${{TRIAGE_TAG:-dev}}" for name in ("role", "shop", "tool")}
+    assert SERVICES["platform"]["environment"]["TRIAGE_TOOL_IMAGE"] == SERVICES["tool"]["image"]
+
+
 def test_two_schedulers_stand_ready() -> None:
     assert SERVICES["scheduler"]["deploy"]["replicas"] == 2

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from harness.__main__ import command as specs_form
 from harness.cli.app import guarded
-from harness.compose import project
+from harness.compose import host, project
 from tests.support.cli import Cli, cli_of
 from tests.support.fake_docker import ENGINE_DOWN, NO_RIGHT, FakeDocker
 
@@ -33,6 +35,16 @@ PORT_TAKEN = (
     " Container agentic-triage-prometheus-1  Starting\n"
     "Error response from daemon: driver failed programming external connectivity on endpoint x (a8): "
     "Error starting userland proxy: listen tcp4 127.0.0.1:9090: bind: address already in use\n"
+)
+PORT_TAKEN_28 = (
+    "Error response from daemon: failed to set up container networking: driver failed programming external "
+    "connectivity on endpoint agentic-triage-prometheus-1 (a8): failed to bind host port for "
+    "127.0.0.1:9090:172.18.0.4:9090/tcp: address already in use\n"
+)
+PORT_TAKEN_28_3 = (
+    "Error response from daemon: failed to set up container networking: driver failed programming external "
+    "connectivity on endpoint agentic-triage-prometheus-1 (a8): failed to bind host port 127.0.0.1:9090/tcp: "
+    "address already in use\n"
 )
 PORT_OF_A_CONTAINER = "Error response from daemon: Bind for 127.0.0.1:9090 failed: port is already allocated\n"
 NO_PULL = (
@@ -155,7 +167,7 @@ class TestUp:
         docker.says("compose", "up", err=NO_PULL, code=18)
         cli("up").refused(7, "the image of grafana is not here", "make images")
 
-    @pytest.mark.parametrize("said", [PORT_TAKEN, PORT_OF_A_CONTAINER])
+    @pytest.mark.parametrize("said", [PORT_TAKEN, PORT_TAKEN_28, PORT_TAKEN_28_3, PORT_OF_A_CONTAINER])
     def test_a_taken_port_is_named_and_what_was_started_is_stopped(
         self, cli: Cli, docker: FakeDocker, said: str
     ) -> None:
@@ -164,6 +176,7 @@ class TestUp:
         docker.says("compose", "up", err=said, code=1)
         docker.says("ps", "--all", out="")
         cli("up").refused(4, "port 9090", "in use")
+        assert docker.called("compose", "down")
 
     def test_a_container_that_does_not_come_up_is_named_with_the_end_of_its_log(
         self, cli: Cli, docker: FakeDocker, root: Path
@@ -175,6 +188,37 @@ class TestUp:
         cli("up").refused(7, "agentic-triage-planner-1 did not come up: it is unhealthy", "KeyringError")
         assert not docker.called("compose", "down"), "a stack that was up before is not taken down"
 
+    def test_what_takes_too_long_is_stopped_again(
+        self, cli: Cli, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(host, "UP_TIMEOUT_S", 0.5)
+        docker.says("compose", "build")
+        docker.says("compose", "down")
+        docker.says("compose", "up", hangs=True)
+        cli("up").refused(7, "docker compose up did not end within 0.5 s")
+        assert docker.called("compose", "down")
+
+    @pytest.mark.asyncio
+    async def test_what_its_caller_gives_up_is_stopped_again(self, docker: FakeDocker, tmp_path: Path) -> None:
+        docker.says("compose", "build")
+        docker.says("compose", "down")
+        docker.says("compose", "up", hangs=True)
+        starting = asyncio.create_task(host.ComposeHost(tmp_path).up(progress=lambda _name, _what: None))
+        deadline = time.monotonic() + 10.0
+        while not docker.called("compose", "up"):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert docker.called("compose", "down")
+
+    def test_what_cannot_be_stopped_again_is_said_beside_the_reason(self, cli: Cli, docker: FakeDocker) -> None:
+        docker.says("compose", "build")
+        docker.says("compose", "down", err="the network is in use\n", code=1)
+        docker.says("compose", "up", err=PORT_TAKEN, code=1)
+        cli("up").refused(4, "port 9090", "what was started could not be taken down: the network is in use")
+
     @pytest.mark.parametrize("command", COMMANDS)
     def test_a_project_of_our_name_in_another_folder(
         self, cli: Cli, docker: FakeDocker, tmp_path: Path, command: tuple[str, ...]
@@ -182,6 +226,40 @@ class TestUp:
         docker.runs(tmp_path / "elsewhere", "injector")
         cli(*command).refused(4, f"is that of {tmp_path / 'elsewhere'}", "COMPOSE_PROJECT_NAME")
         assert not docker.called("compose", "down")
+
+
+class TestTheProjectsName:
+    """Compose also reads it from `.env`, and from the file itself: whose stack it is, only compose can say."""
+
+    @pytest.fixture
+    def shop(self, docker: FakeDocker, root: Path) -> FakeDocker:
+        """A stack that is up under another name than the file's."""
+        docker.is_called("shop")
+        row = f"{root}\tinjector\tFalse\tshop-injector-1\trunning\tUp 2 seconds (healthy)\n"
+        docker.says("ps", "--all", "label=com.docker.compose.project=shop", out=row)
+        return docker
+
+    def test_a_failed_up_leaves_a_stack_that_was_up_alone(self, cli: Cli, shop: FakeDocker) -> None:
+        shop.says("compose", "build")
+        shop.says("compose", "up", err=PORT_TAKEN, code=1)
+        cli("up").refused(4, "port 9090")
+        assert not shop.called("compose", "down")
+
+    def test_a_stack_that_is_up_is_found(self, cli: Cli, shop: FakeDocker) -> None:
+        shop.says("exec")
+        shop.says("compose", "down")
+        assert cli("agents").code == 0
+        assert cli("down").code == 0
+
+    def test_is_what_a_person_is_told(self, cli: Cli, docker: FakeDocker) -> None:
+        docker.is_called("shop")
+        cli("status").refused(7, "no stack of the compose project shop is up")
+        assert "no container of shop is there" in cli("doctor").out
+
+    def test_a_file_that_compose_cannot_read_is_a_sentence(self, cli: Cli, docker: FakeDocker) -> None:
+        docker.says("compose", "config", err="yaml: line 3: did not find expected key\n", code=15)
+        cli("up").refused(7, "compose cannot read its file", "did not find expected key")
+        assert "did not find expected key" in cli("doctor").out
 
 
 class TestDown:
@@ -245,7 +323,7 @@ class TestHandingOn:
         assert cli("run", str(scenario), "--seed", "7", f"--record={recording}").code == 0
         assert recording.read_text() == "the bytes of the recording"
         [inside] = up.called("triage", "run")
-        inside = inside[2:]
+        inside = inside[4:]
         assert inside[5:] == ["run", inside[6], "--seed", "7", inside[9]]
         assert inside[6].startswith("/var/lib/triage/home/recordings/")
         assert inside[6].endswith("-mine.json")
@@ -253,13 +331,34 @@ class TestHandingOn:
         [sent, fetched] = up.called("sh", "-c")
         assert (sent[-1], fetched[-1]) == (inside[6], inside[9].removeprefix("--record="))
 
+    def test_a_file_is_called_inside_what_its_owner_calls_it(self, cli: Cli, up: FakeDocker, tmp_path: Path) -> None:
+        scenario, recording = tmp_path / "mine.json", tmp_path / "x.recording"
+        scenario.write_text('{"name": "mine"}')
+        up.says("triage", "run")
+        up.says("sh", "-c", reads=True, out="recorded")
+        assert cli("run", str(scenario), "--record", str(recording)).code == 0
+        [inside] = up.called("triage", "run")
+        [given] = [word for word in inside if word.startswith("TRIAGE_SHOWN_NAMES=")]
+        names = json.loads(given.partition("=")[2])
+        assert names == {inside[-3]: str(scenario), inside[-1]: str(recording)}
+
+    @pytest.mark.parametrize("command", [("run", "no_fault", "--record"), ("audit", "export"), ("demo", "--record")])
+    @pytest.mark.parametrize("name", ["folder", "file/x"])
+    def test_a_file_that_cannot_be_written_here_is_refused_before_anything_is_done(
+        self, cli: Cli, up: FakeDocker, tmp_path: Path, command: tuple[str, ...], name: str
+    ) -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "file").touch()
+        cli(*command, str(tmp_path / name)).refused(1, str(tmp_path / name.partition("/")[0]))
+        assert not up.called("exec")
+
     def test_a_run_that_failed_before_it_recorded_keeps_its_own_exit_code(
         self, cli: Cli, up: FakeDocker, tmp_path: Path
     ) -> None:
         up.says("triage", "run", code=7)
         up.says("sh", "-c", code=1)
         assert cli("run", "no_fault", "--record", str(tmp_path / "x.recording")).code == 7
-        assert not (tmp_path / "x.recording").exists()
+        assert not [path for path in tmp_path.iterdir() if "recording" in path.name]
 
     def test_an_export_is_brought_out_and_one_to_verify_in(self, cli: Cli, up: FakeDocker, tmp_path: Path) -> None:
         path = tmp_path / "audit.jsonl"
@@ -354,11 +453,6 @@ class TestDoctor:
 
     def test_no_stack_is_no_fault(self, cli: Cli) -> None:
         assert "no container of agentic-triage is there" in cli("doctor").out
-
-
-def test_the_compose_file_of_the_project_has_the_name_that_is_looked_for() -> None:
-    text = (Path(project.__file__).resolve().parents[2] / project.FILE).read_text()
-    assert f"\nname: {project.PROJECT}\n" in f"\n{text}"
 
 
 def test_an_unknown_platform_is_wrong_usage(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

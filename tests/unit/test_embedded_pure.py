@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from deploy.embedded.errors import HomeError, StackError
 from deploy.embedded.layout import Layout, layout
 from deploy.embedded.ports import require_base
 from deploy.embedded.programs import Plan, base_environment, units, world
-from deploy.vault import ensure_passphrase, ensure_secrets
+from deploy.vault import ensure_passphrase, ensure_secrets, read_secrets
 from services.inventory.ports import OFFSETS
 from services.platform.embedded.drift import command_drift, environment_drift
 from services.platform.embedded.sections import Section, quote, render_program
@@ -143,10 +144,27 @@ def test_secrets_and_passphrase_are_drawn_once_and_private(tmp_path: Path) -> No
     assert ensure_passphrase(phrase) == "my own"
 
 
+def test_a_home_of_a_version_without_the_operators_login_gets_one_when_it_goes_up(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    first = ensure_secrets(path)
+    old = {name: value for name, value in first.model_dump().items() if name != "audit_operator_password"}
+    path.write_text(json.dumps(old))
+    assert read_secrets(path).shop_admin_password == first.shop_admin_password
+    assert json.loads(path.read_text()) == old, "who only looks draws nothing"
+    drawn = ensure_secrets(path)
+    assert drawn == ensure_secrets(path) == read_secrets(path)
+    assert len({first.audit_operator_password, drawn.audit_operator_password, drawn.audit_db_password}) == 3
+    # The operator knew the auditor's password: it is drawn anew, too.
+    changed = {name for name, value in drawn.model_dump().items() if value != first.model_dump()[name]}
+    assert changed == {"audit_operator_password", "audit_db_password"}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_damaged_secrets_and_an_empty_passphrase_are_refused(tmp_path: Path) -> None:
     (tmp_path / "secrets.json").write_text("{}")
-    with pytest.raises(HomeError, match="cannot be used"):
-        ensure_secrets(tmp_path / "secrets.json")
+    for reads in (ensure_secrets, read_secrets):
+        with pytest.raises(HomeError, match="cannot be used"):
+            reads(tmp_path / "secrets.json")
     (tmp_path / "passphrase").write_text("")
     with pytest.raises(HomeError, match="empty"):
         ensure_passphrase(tmp_path / "passphrase")
@@ -188,6 +206,8 @@ def test_roles_get_their_settings_and_nothing_else_of_the_caller(plan: Plan) -> 
     assert not any("AWS_KEY" in environment for environment in by_name.values())
     assert [name for name, environment in by_name.items() if "TRIAGE_AUDIT_DSN" in environment] == ["auditor-1"]
     assert "scheduler-2" not in by_name
+    assert by_name["auditor-1"]["TRIAGE_AUDIT_DSN"] == plan.audit_dsn
+    assert plan.audit_operator_dsn not in str(by_name)
 
 
 def test_no_workload_sees_the_control_plane(plan: Plan) -> None:

@@ -19,6 +19,7 @@ from harness.control import ControlPlane, Seen
 from harness.embedded import Embedded
 from harness.errors import ConflictError, StackDownError, TimedOutError
 from harness.oracle import Clause, Oracle
+from harness.record import JournalTap
 from harness.run import Runner
 from harness.run_lock import only_run
 from harness.scenario import Draw, draw, load
@@ -184,3 +185,16 @@ async def test_a_run_that_failed_leaves_the_stack_free_for_the_next_one(
         await runner.run(short())
     with only_run(tmp_path, "next"):
         assert (tmp_path / "run.lock").read_text().startswith("next ")
+
+
+@pytest.mark.asyncio
+async def test_a_recording_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    journal = MemoryJournal()
+    ring, broker = master().restricted_to("operator"), MemoryBroker(journal, "cli", "operator")
+    control = ControlPlane(tmp_path, broker, ring, signer("operator", journal=journal), shop_inventory())
+    with pytest.raises(OSError, match="file"):
+        await JournalTap.open(control, tmp_path / "file" / "x.recording", draw(load("no_fault")))
+    with pytest.raises(StackDownError, match="has never run here"):
+        await JournalTap.open(control, tmp_path / "new" / "x.recording", draw(load("no_fault")))
+    assert list((tmp_path / "new").iterdir()) == []
