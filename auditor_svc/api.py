@@ -25,6 +25,7 @@ from auditor_svc.projection_check import check_projections
 from auditor_svc.reading import (
     IncidentStory,
     IncidentSummary,
+    LlmRecord,
     LlmRun,
     PlanRecord,
     ResultRecord,
@@ -32,6 +33,7 @@ from auditor_svc.reading import (
     TimelineEntry,
     plain,
     read_incidents,
+    read_llm_records,
     read_llm_runs,
     read_refusals,
     read_scenario_runs,
@@ -49,6 +51,7 @@ __all__ = [
     "HeadMovedError",
     "IncidentStory",
     "IncidentSummary",
+    "LlmRecord",
     "LlmRun",
     "MigrationError",
     "PlanRecord",
@@ -63,6 +66,8 @@ __all__ = [
     "export",
     "incident_story",
     "incidents",
+    "let_read_repaired",
+    "llm_records",
     "llm_runs",
     "plain",
     "prepare",
@@ -78,6 +83,8 @@ _UNGUARDED = """
     SELECT t.name FROM unnest($1::text[]) AS t (name)
      WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = to_regclass(t.name) AND g.tgname = 'append_only'
                         AND g.tgenabled IN ('O', 'A')) ORDER BY 1"""
+_REPAIRED = ("repaired_incidents", "repaired_incident_telemetry")
+"""What the runbook agent learns from (docs/adr/0014)."""
 _GUARDED = ("envelopes", "checkpoints", "plans", "tasks", "results", "llm_runs", "incident_reports", "scenario_run")
 
 
@@ -172,6 +179,12 @@ async def admit_operator(owner_dsn: str, role: str, password: str) -> None:
         await store.grant_reading(role)
 
 
+async def let_read_repaired(owner_dsn: str, role: str) -> None:
+    """Let a database role, which is there, read the views of repaired incidents, and nothing else of the audit."""
+    async with _opened(owner_dsn) as store:
+        await store.grant_views(role, _REPAIRED)
+
+
 async def incidents(dsn: str, limit: int = 20) -> tuple[IncidentSummary, ...]:
     """Return the newest incidents, newest first."""
     async with _opened(dsn) as store:
@@ -188,6 +201,12 @@ async def llm_runs(dsn: str, limit: int = 50) -> tuple[LlmRun, ...]:
     """Return the newest model runs, newest first."""
     async with _opened(dsn) as store:
         return await read_llm_runs(store, limit=limit)
+
+
+async def llm_records(dsn: str, run_id: str) -> tuple[LlmRecord, ...]:
+    """Return the model runs of that id, or of the incident of that name, in order; empty if there is none."""
+    async with _opened(dsn) as store:
+        return await read_llm_records(store, run_id)
 
 
 async def refusal_counts(dsn: str) -> dict[str, int]:

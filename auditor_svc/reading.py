@@ -110,6 +110,69 @@ class LlmRun:
 
 
 @dataclass(frozen=True, slots=True)
+class LlmRecord:
+    """One model run with everything that belongs to it (view `llm_run_records`)."""
+
+    journal_seq: int
+    run_id: str
+    incident: str
+    version: int
+    attempt: int
+    model: str
+    prompt_hash: str
+    response_hash: str
+    prompt: Any
+    """The messages as asked; None if the question is not in the audit."""
+    response: str
+    outcome: str
+    error: str
+    temp: float | None
+    tokens: int
+    prompt_tokens: int
+    completion_tokens: int
+    elapsed_ms: float
+    model_config: Mapping[str, Any]
+    """Endpoint, temperature, seed, token limit, schema's name."""
+    created_at: datetime
+    template: str | None
+    template_hash: str | None
+    schema_hash: str | None
+    structured: bool | None
+    fingerprint: str | None
+    """What the server says of its build; its own word."""
+    finish_reason: str | None
+    timings: Mapping[str, float] | None
+    plan_id: str | None
+    """The plan that was proposed after the answer; None: none was."""
+    origin: str | None
+    decision_tag: str | None
+    plan: Any
+    repairs: tuple[str, ...]
+    filled: tuple[str, ...]
+    mended: bool
+    """A repair touched the meaning: what acted waited for a person."""
+    agreed: bool
+    accepted: bool | None
+    """The scheduler's verdict; None if it asked the operator instead, or has not answered."""
+    reasons: tuple[Mapping[str, Any], ...]
+    question: str | None
+
+    @property
+    def repaired(self) -> bool:
+        """Tell whether code noted anything on the answer."""
+        return bool(self.repairs)
+
+    @property
+    def verdict(self) -> str:
+        """Return what became of the answer, in one word."""
+        if self.plan_id is None:
+            return "no plan"
+        if self.accepted is None:
+            return "asked" if self.question is not None else "open"
+        return "accepted" if self.accepted else "refused"
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineEntry:
     """One message of the incident, accepted or refused."""
 
@@ -178,6 +241,29 @@ async def read_llm_runs(store: Store, *, incident: str | None = None, limit: int
     query = f"SELECT * FROM llm_runs WHERE {where} ORDER BY journal_seq {order} LIMIT $1"  # noqa: S608 - our own words
     return tuple(
         LlmRun(**_unpacked(row, "prompt", "model_config")) for row in await store.fetch(query, limit, incident)
+    )
+
+
+_OF_ANSWER = ("template", "template_hash", "schema_hash", "structured", "fingerprint", "finish_reason", "timings")
+
+
+async def read_llm_records(store: Store, run_id: str, limit: int = 100) -> tuple[LlmRecord, ...]:
+    """Return the runs of that id, or of the incident of that name, in order."""
+    query = "SELECT * FROM llm_run_records WHERE run_id = $1 OR incident = $1 ORDER BY journal_seq LIMIT $2"
+    return tuple(_llm_record(row) for row in await store.fetch(query, run_id, limit))
+
+
+def _llm_record(row: dict[str, Any]) -> LlmRecord:
+    """Return a row of the view, with what its messages say beside it; what a message does not say is None."""
+    row = _unpacked(row, "prompt", "model_config", "plan", "repairs", "reasons", "answered", "proposed", "asked")
+    answered, proposed, asked = (row.pop(name) or {} for name in ("answered", "proposed", "asked"))
+    lists = {"repairs": row["repairs"], "reasons": row["reasons"], "filled": proposed.get("filled")}
+    return LlmRecord(
+        **row
+        | {name: tuple(value or ()) for name, value in lists.items()}
+        | {name: answered.get(name) for name in _OF_ANSWER}
+        | {name: bool(proposed.get(name)) for name in ("mended", "agreed")}
+        | {"question": asked.get("question")}
     )
 
 

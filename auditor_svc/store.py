@@ -115,6 +115,13 @@ class Store:
             await session.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {quoted}")
             await session.execute(f"GRANT INSERT ON scenario_run TO {quoted}")
 
+    async def grant_views(self, role: str, views: Iterable[str]) -> None:
+        """Let a database role read some views, and nothing else here."""
+        async with self._connection() as session:
+            names = ", ".join([await session.fetchval("SELECT quote_ident($1)", view) for view in views])
+            quoted = await session.fetchval("SELECT quote_ident($1)", role)
+            await session.execute(f"GRANT SELECT ON {names} TO {quoted}")
+
     async def head(self) -> Head:
         """Return where the chain ends; its `journal_seq` is the highest of all rows."""
         async with self._connection() as session:

@@ -31,12 +31,14 @@ SNAPSHOT_BUCKET = "SNAPSHOTS"
 
 AGENT_KINDS: tuple[AgentKind, ...] = get_args(AgentKind)
 
-Role = Literal["operator", "scheduler", "planner", "monitor", "sensors", "auditor", "log", "metric", "action", "reader"]
+Role = Literal[
+    "operator", "scheduler", "planner", "monitor", "sensors", "auditor", "log", "metric", "action", "runbook", "reader"
+]
 ROLES: tuple[Role, ...] = get_args(Role)
 CONTROL: frozenset[Role] = frozenset({"scheduler", "planner", "monitor"})
 READERS: frozenset[Role] = CONTROL | {"operator", "auditor", "reader"}
 """Roles that read the whole journal. `reader` is the harness and the dashboard: they verify and never sign."""
-AGENTS: frozenset[Role] = frozenset({"log", "metric", "action"})
+AGENTS: frozenset[Role] = frozenset({"log", "metric", "action", "runbook"})
 ADMIN_USER = "admin"
 """The broker's user that creates streams and consumers; no role runs as it."""
 SYSTEM_USER = "sys"
@@ -74,6 +76,7 @@ def _agent_rules(kind: AgentKind) -> tuple[Rule, ...]:
 RULES: tuple[Rule, ...] = (
     _rule("incident.*.reported", "incident.reported", "operator", {"operator"}),
     _rule("incident.*.reported", "incident.reported", "control", {"monitor"}),
+    _rule("incident.*.asked.*", "incident.asked", "control", {"scheduler"}),
     _rule("incident.*.answered.*", "incident.answered", "operator", {"operator"}),
     _rule("incident.*.closed", "incident.closed", "control", {"scheduler"}),
     _rule("telemetry.*", "telemetry", "sensor", {"sensors"}, READERS | {"metric"}),

@@ -16,6 +16,7 @@ from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from agents.metric.agent import SourceMetrics
+from agents.runbook.metrics import RunbookMetrics
 from auditor_svc.metrics import AuditMetrics
 from broker.runtime.metrics import Health, HealthMetrics
 from broker.runtime.metrics import Metrics as RoleMetrics
@@ -122,6 +123,7 @@ SOURCES: Mapping[str, Callable[[CollectorRegistry], object]] = {
     "Sensors": _sensors,
     "Scheduler": DeliveryMetrics,
     "Metric agents": SourceMetrics,
+    "Runbook agents": RunbookMetrics,
     "Auditor": AuditMetrics,
     "Services of the shop and the load generator": _shop,
     "Platform proxy": _platform,

@@ -31,6 +31,8 @@ class Secrets(Frozen):
     catalog_db_password: str
     audit_operator_password: str = Field(default_factory=_drawn)
     """Stacks of before it have none: operators logged in as the auditor."""
+    runbooks_db_password: str = Field(default_factory=_drawn)
+    """Stacks of before it have none: there was no runbooks' database."""
 
 
 def ensure_secrets(path: Path) -> Secrets:
@@ -41,10 +43,13 @@ def ensure_secrets(path: Path) -> Secrets:
     """
     if not path.exists():
         found = Secrets(**{name: _drawn() for name in Secrets.model_fields})
-    elif "audit_operator_password" in (found := read_secrets(path)).model_fields_set:
-        return found
-    else:  # what the operators of that stack knew until now is the auditor's alone from now on
-        found = found.model_copy(update={"audit_db_password": _drawn()})
+    else:
+        found = read_secrets(path)
+        new = set(Secrets.model_fields) - found.model_fields_set
+        if not new:
+            return found
+        if "audit_operator_password" in new:  # what operators knew until now is the auditor's alone from now on
+            found = found.model_copy(update={"audit_db_password": _drawn()})
     write_private(path, found.encode())
     return found
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+from agents.runbook.opening import runbooks_dsn
 from broker.contracts.inventory import Inventory
 from broker.errors import SchemaError
 from broker.keyring import Keyring
@@ -57,6 +58,7 @@ class Containers:
             inventory=inventory,
             nats_url=settings.nats_url,
             audit_dsn=audit_dsn(settings),
+            runbooks_dsn=runbooks_dsn(settings) or "",
             keys=self.keys(),
             checkpoints=CHECKPOINTS,
         )

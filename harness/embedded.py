@@ -11,13 +11,14 @@ from broker import keyring
 from broker.contracts.inventory import Inventory
 from broker.errors import SchemaError
 from broker.keyring import Keyring
+from broker.runtime.settings import load_settings
 from deploy.embedded import keys, postgres, servers
 from deploy.embedded.errors import StackError
 from deploy.embedded.layout import layout
-from deploy.embedded.ports import is_free
 from deploy.embedded.programs import Plan
 from deploy.embedded.stack import Stack
 from deploy.embedded.status import StackRecord
+from deploy.sockets import is_free
 from deploy.status import StackStatus
 from deploy.vault import read_secrets
 from harness.errors import StackDownError
@@ -25,6 +26,7 @@ from harness.site import Finding, KeyPlace, Progress, Signal, Site
 from injector.collateral import Witness
 from injector.embedded import open_injector, open_witness
 from injector.injector import Injector
+from planner_svc.rulebook_files import load
 from services.inventory.declared import HOST
 from services.inventory.ports import OFFSETS, port
 
@@ -41,6 +43,8 @@ class Embedded:
         return Stack(self.home, self._port_base)
 
     async def up(self, *, progress: Progress, schedulers: int | None = None) -> None:
+        # With a wrong rule the planner would not start: said before anything is started.
+        load(load_settings(role="planner", home=self.home).rulebook_dir)
         await self._stack.up(progress=progress, schedulers=schedulers or 1)
 
     async def down(self, *, wipe: bool = False) -> None:
@@ -67,6 +71,7 @@ class Embedded:
             inventory=inventory,
             nats_url=f"nats://{HOST}:{port(record.port_base, 'nats')}",
             audit_dsn=plan.audit_operator_dsn,
+            runbooks_dsn=plan.runbooks_dsn,
             keys=self.keys(),
             checkpoints=place.root / "audit-checkpoints.jsonl",
         )

@@ -70,6 +70,8 @@ class Site:
     audit_dsn: str = field(repr=False)
     """Holds a password: it is never shown."""
     keys: KeyPlace
+    runbooks_dsn: str = field(repr=False)
+    """Of the runbooks' database; holds a password."""
     checkpoints: Path
     """The auditor's own copy of its signed checkpoints, outside the database."""
 

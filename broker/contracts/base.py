@@ -10,7 +10,7 @@ infinity. Machines are compared by these bytes (docs/adr/0002), so they never de
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -75,6 +75,15 @@ def describe(error: ValidationError) -> str:
     lines = [f"{'.'.join(str(part) for part in fault['loc']) or 'value'}: {fault['msg']}" for fault in faults[:3]]
     more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
     return "; ".join(lines) + more
+
+
+def added(default: Any) -> Any:
+    """Return the declaration of a field that came to a contract later.
+
+    At its default it stands in no canonical bytes, so that what was decided before the field existed is decided again
+    byte for byte (docs/adr/0012).
+    """
+    return Field(default=default, exclude_if=lambda value: bool(value == default))
 
 
 UnitInterval = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from broker.contracts import symptoms
 from broker.contracts.base import Scalar
+from broker.contracts.excerpt import MAX_EXCERPTS
 from broker.contracts.inventory import Device, DeviceKind
 from broker.contracts.plan import AgentName
 from broker.contracts.task import Risk
@@ -68,6 +70,8 @@ class TaskType:
     arguments: dict[str, Argument] = field(default_factory=dict)
     meta: tuple[str, ...] = ()
     """Fields of the result's `meta` that a condition may ask for."""
+    advice: bool = False
+    """Nothing hangs on it: if it fails it is skipped, and the plan goes on."""
     undo: str | None = None
     """How the action is taken back, in words; None where there is nothing to take back."""
 
@@ -187,6 +191,21 @@ CATALOGUE: dict[str, TaskType] = {
             frozenset({"cache"}),
             15.0,
             {"prefix": Argument(str, required=True, pattern=r"[a-z][a-z0-9:_-]{0,40}")},
+        ),
+        TaskType(
+            "search_runbook",
+            "RAGAgent",
+            "read",
+            "search the runbooks and past incidents for what is known about these symptoms",
+            ALL_KINDS,
+            8.0,
+            {
+                "query": Argument(str, required=True, pattern=r".{1,400}"),
+                "symptoms": Argument(str, pattern=symptoms.PATTERN),
+                "k": Argument(int, low=1, high=MAX_EXCERPTS),
+            },
+            meta=("found", "count"),
+            advice=True,
         ),
     )
 }

@@ -6,15 +6,26 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from broker.contracts.base import Contract, Frozen, Scalar, Token, UnitInterval
+from broker.contracts.base import CleanText, Contract, Frozen, Scalar, Token, UnitInterval, added
 
 MAX_TASKS = 8
 """Spec 4: at most eight tasks in a plan."""
+MAX_QUESTION = 300
+"""Longest clarifying question, in characters."""
+
+QuestionText = Annotated[CleanText, StringConstraints(min_length=1, max_length=MAX_QUESTION)]
+PromptForm = Literal["hypothesis", "plan"]
+"""What a model is asked for: a target and a fault class, or a whole plan. It chooses the schema of the answer."""
 
 DecisionTag = Literal["LLM_DECISION", "DETERMINISTIC"]
-AgentName = Literal["LogAgent", "MetricAgent", "ActionAgent"]
-AgentKind = Literal["log", "metric", "action"]
-KIND_OF_AGENT: dict[str, AgentKind] = {"LogAgent": "log", "MetricAgent": "metric", "ActionAgent": "action"}
+AgentName = Literal["LogAgent", "MetricAgent", "ActionAgent", "RAGAgent"]
+AgentKind = Literal["log", "metric", "action", "runbook"]
+KIND_OF_AGENT: dict[str, AgentKind] = {
+    "LogAgent": "log",
+    "MetricAgent": "metric",
+    "ActionAgent": "action",
+    "RAGAgent": "runbook",
+}
 
 FaultClass = Literal[
     "config_drift",
@@ -63,6 +74,13 @@ class PlanTask(Frozen):
     when: Condition | None = None
 
 
+class ClarifyingTask(Frozen):
+    """A question to the operator, without whose answer the planner would only guess (spec 4)."""
+
+    task_id: Token
+    question: QuestionText
+
+
 class Plan(Frozen):
     """A plan as proposed. The scheduler validates it; nothing here is trusted before that."""
 
@@ -72,6 +90,8 @@ class Plan(Frozen):
     plan_version: Annotated[int, Field(ge=1)]
     hypothesis: Hypothesis
     tasks: tuple[PlanTask, ...]
+    clarifying_task: ClarifyingTask | None = added(None)
+    """Set: the operator is to be asked before anything of this plan is done (docs/adr/0013)."""
 
 
 class Reason(Frozen):
@@ -86,6 +106,17 @@ class Tried(Frozen):
 
     hypothesis: Hypothesis
     outcome: str
+    actions: tuple[str, ...] = added(())
+    """What was done for it, one task a line: `reconcile orders: ok, changed`."""
+    showed: tuple[str, ...] = added(())
+    """What its looks found, one fact a line: `check_config orders drifted=false`."""
+
+
+class Exchange(Frozen):
+    """A clarifying question and what the operator said; no answer came in time where it is None."""
+
+    question: str
+    answer: str | None = None
 
 
 class _Attempt(Contract):
@@ -112,7 +143,9 @@ class PlanRequested(_Attempt):
     rejected: tuple[Reason, ...] = ()
     """Reasons for which the previous attempt of this version was refused."""
     rulebook_only: bool = False
-    """True after two refusals or time-outs: the rulebook must answer."""
+    """True after two refusals or time-outs, or a question without answer: the rulebook must answer."""
+    dialogue: tuple[Exchange, ...] = added(())
+    """Questions asked in this incident so far."""
 
 
 class ChatMessage(Frozen):
@@ -130,6 +163,11 @@ class PlanPrompted(_Attempt):
     messages: tuple[ChatMessage, ...]
     prompt_hash: str
     """SHA-256 of the messages' canonical bytes, hex."""
+    form: PromptForm = added("hypothesis")
+    template: str = added("")
+    """The prompt's template and version, such as `full.v1`; empty before templates were files."""
+    template_hash: str = added("")
+    """SHA-256 of the template's file, hex."""
 
 
 class PlanAnswered(_Attempt):
@@ -148,6 +186,17 @@ class PlanAnswered(_Attempt):
     completion_tokens: int = 0
     elapsed_ms: Annotated[float, Field(ge=0)] = 0.0
     error: str = ""
+    template: str = added("")
+    template_hash: str = added("")
+    structured: bool | None = added(None)
+    """Whether the endpoint was held to the schema; None: it gave no answer."""
+    schema_hash: str = added("")
+    """SHA-256 of the schema's canonical JSON, hex."""
+    fingerprint: str = added("")
+    """What the server calls itself and its build (`system_fingerprint`); its own word, not checked."""
+    finish_reason: str = added("")
+    timings: dict[str, float] = added({})
+    """What the server says of its work: prompt_ms, generation_ms, first_token_ms, cached_tokens."""
 
 
 class PlanProposed(_Attempt):
@@ -160,6 +209,14 @@ class PlanProposed(_Attempt):
     decision_tag: DecisionTag
     repairs: tuple[str, ...] = ()
     """What code changed in, or thought of, a model's answer; why the rulebook was taken."""
+    filled: tuple[str, ...] = added(())
+    """Parts of the plan that code made and no model wrote, a sentence each."""
+    mended: bool = added(False)
+    """True if a repair touched what the model's plan means: whatever acts then waits for a person (docs/adr/0012)."""
+    agreed: bool = added(False)
+    """True if rulebook and model, each for itself, want every action of this plan."""
+    unusable: tuple[Reason, ...] = added(())
+    """Why a model's answer is no plan. The scheduler refuses with these reasons, and the model is asked again."""
 
 
 class PlanAccepted(_Attempt):

@@ -1,7 +1,7 @@
-"""`python -m deploy.docker.prepare`: the journal's streams and queues, and the audit's tables, before any role starts.
+"""`python -m deploy.docker.prepare`: the journal's streams and queues, the tables of audit and runbooks.
 
-Reads its secrets from the volume `prepare`. Run again it changes nothing. Exit code 0: prepared; 7: a server did not
-answer in time or refuses, in one sentence on standard error.
+It ends before any role starts. Reads its secrets from the volume `prepare`. Run again it changes nothing. Exit code 0:
+prepared; 7: a server did not answer in time or refuses, in one sentence on standard error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from auditor_svc.api import AuditError, StoreDownError, admit_operator
+from agents.runbook.database import prepare as prepare_runbooks
+from agents.runbook.errors import StoreDownError as RunbooksDownError
+from agents.runbook.errors import StoreError as RunbooksError
+from auditor_svc.api import AuditError, StoreDownError, admit_operator, let_read_repaired
 from auditor_svc.api import prepare as prepare_audit_store
 from broker.errors import BrokerDownError, BrokerError
 from broker.jetstream import ensure
@@ -26,6 +29,7 @@ SECRETS = Path("/run/triage/secrets")
 NATS_URL = "nats://nats:4222"
 DEADLINE_S = 60.0
 RETRY_S = 0.5
+RUNBOOKS = "runbooks"
 
 Answer = TypeVar("Answer")
 
@@ -40,24 +44,33 @@ async def prepare(secrets: Path, nats_url: str, replicas: int = 1, deadline_s: f
     Raises:
         NotReadyError: one did not. BrokerError, AuditError: one refused.
     """
-    admin, auditor, operator, dsn = (
-        (secrets / name).read_text(encoding="utf-8").strip()
-        for name in ("nats-admin.password", "auditor.password", "operator.password", "audit-admin.dsn")
+    admin, auditor, operator, runbooks, dsn = (
+        (secrets / f"{name}").read_text(encoding="utf-8").strip()
+        for name in (
+            *("nats-admin.password", "auditor.password", "operator.password", "runbooks.password"),
+            "audit-admin.dsn",
+        )
     )
 
-    async def audit_store() -> None:
+    async def databases() -> None:
         await prepare_audit_store(dsn, AUDITOR, auditor)
         await admit_operator(dsn, OPERATOR, operator)
+        await prepare_runbooks(dsn, RUNBOOKS, runbooks)
+        await let_read_repaired(dsn, RUNBOOKS)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(
             until_answered("the broker", lambda: ensure(nats_url, admin, replicas), BrokerDownError, deadline_s)
         )
-        group.create_task(until_answered("the audit database", audit_store, StoreDownError, deadline_s))
+        down = (StoreDownError, RunbooksDownError)
+        group.create_task(until_answered("the audit database", databases, down, deadline_s))
 
 
 async def until_answered(
-    server: str, ask: Callable[[], Awaitable[Answer]], down: type[Exception], deadline_s: float
+    server: str,
+    ask: Callable[[], Awaitable[Answer]],
+    down: type[Exception] | tuple[type[Exception], ...],
+    deadline_s: float,
 ) -> Answer:
     """Ask until the server answers; anything but `down` is an answer.
 
@@ -79,7 +92,7 @@ def main() -> int:
     try:
         asyncio.run(prepare(SECRETS, NATS_URL, nodes_wanted(os.environ)))
     except ExceptionGroup as failed:
-        expected, other = failed.split((NotReadyError, BrokerError, AuditError))
+        expected, other = failed.split((NotReadyError, BrokerError, AuditError, RunbooksError))
         if other is not None or expected is None:
             raise
         sys.stderr.write("".join(f"prepare: {error}\n" for error in expected.exceptions))

@@ -31,8 +31,8 @@ from deploy.nats.config import Cluster, queue_config, server_config
 from deploy.vault import Secrets, ensure_secrets, write_private
 
 ADMINISTRATOR = "postgres"
-AUDITOR, OPERATOR = "auditor", "operator"
-"""Who logs in at the audit database; its own name is the first's."""
+AUDITOR, OPERATOR, RUNBOOKS = "auditor", "operator", "runbooks"
+"""Who logs in at the audit server; the audit's own database is named like the first, the runbooks' like the last."""
 LOCK_TIMEOUT_S = 60.0
 """How long another run may take; a pass of a rotation takes a second or two."""
 NODES_VARIABLE = "TRIAGE_NATS_NODES"
@@ -160,6 +160,8 @@ def files(stack: Stack, master: Keyring) -> dict[str, str]:
     databases, containers = stack.databases, stack.containers
     auditor_dsn = _dsn(AUDITOR, databases.audit_db_password, "audit-db", AUDITOR)
     operator_dsn = _dsn(OPERATOR, databases.audit_operator_password, "audit-db", AUDITOR)
+    runbooks_dsn = _dsn(RUNBOOKS, databases.runbooks_db_password, "audit-db", RUNBOOKS)
+    learning_dsn = _dsn(RUNBOOKS, databases.runbooks_db_password, "audit-db", AUDITOR)
     passphrases = {f"{_home_of(role)}/passphrase": f"{containers.passphrases[role]}\n" for role in _key_roles()}
     tokens = {
         path: f"{token}\n"
@@ -172,6 +174,10 @@ def files(stack: Stack, master: Keyring) -> dict[str, str]:
         **_server_files(stack, master),
         f"{volumes.role_volume('auditor')}/audit.dsn": f"{auditor_dsn}\n",
         f"{volumes.OPERATOR}/audit.dsn": f"{operator_dsn}\n",
+        f"{volumes.role_volume('runbook')}/runbooks.dsn": f"{runbooks_dsn}\n",
+        f"{volumes.role_volume('runbook')}/audit.dsn": f"{learning_dsn}\n",
+        f"{volumes.OPERATOR}/runbooks.dsn": f"{runbooks_dsn}\n",
+        f"{volumes.PREPARE}/runbooks.password": f"{databases.runbooks_db_password}\n",
         f"{volumes.PREPARE}/nats-admin.password": f"{master.broker_password(ADMIN_USER)}\n",
         f"{volumes.PREPARE}/auditor.password": f"{databases.audit_db_password}\n",
         f"{volumes.PREPARE}/operator.password": f"{databases.audit_operator_password}\n",
@@ -221,18 +227,26 @@ def nodes_wanted(environment: Mapping[str, str]) -> int:
 
 def _container_secrets(path: Path) -> ContainerSecrets:
     try:
-        return ContainerSecrets.decode(path.read_bytes())
+        known = ContainerSecrets.decode(path.read_bytes())
     except FileNotFoundError:
-        drawn = ContainerSecrets(
+        known = ContainerSecrets(
             master_passphrase=secrets.token_urlsafe(32),
             cluster_password=secrets.token_hex(24),
-            passphrases={role: secrets.token_urlsafe(32) for role in _key_roles()},
-            tokens={client: secrets.token_urlsafe(32) for client in volumes.CLIENTS},
+            passphrases={},
+            tokens={},
         )
-        write_private(path, drawn.encode())
-        return drawn
     except (OSError, SchemaError) as error:
         raise HomeError(f"{path} cannot be used ({error}); `docker compose down -v` removes its data") from error
+    # What is there stays as it is; a role that is new since then gets its own.
+    drawn = known.model_copy(
+        update={
+            "passphrases": {r: known.passphrases.get(r) or secrets.token_urlsafe(32) for r in _key_roles()},
+            "tokens": {client: known.tokens.get(client) or secrets.token_urlsafe(32) for client in volumes.CLIENTS},
+        }
+    )
+    if drawn != known:
+        write_private(path, drawn.encode())
+    return drawn
 
 
 def _write(path: Path, text: str) -> None:

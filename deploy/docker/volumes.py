@@ -65,6 +65,7 @@ DATA_VOLUMES: tuple[str, ...] = (
     "inventory",
     "platform-state",
     "audit-home",
+    "runbooks",
 )
 """What programs of foreign images, or several containers, write into: `setup` mounts them first, so that they belong to
 the user all of them run as."""

@@ -1,6 +1,6 @@
 """Bringing every program to healthy, in the order that what needs what allows and otherwise all at once.
 
-- the broker, then its streams, then the roles (the auditor also waits for its database)
+- the broker, then its streams, then the roles (the auditor and the runbook agent also wait for their databases)
 - the shop's servers and links, its database prepared, then its services, then traffic
 - the sensors last: what they would see of a shop that is still starting would be taken for an incident
 """
@@ -15,7 +15,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from auditor_svc.api import admit_operator
+from agents.runbook.database import prepare as prepare_runbooks
+from auditor_svc.api import admit_operator, let_read_repaired
 from auditor_svc.api import prepare as prepare_audit_store
 from broker.jetstream import ensure
 from broker.keyring import Keyring
@@ -76,10 +77,11 @@ class BringUp:
         shop = asyncio.create_task(self._shop())
         try:
             await self._broker()
-            roles = [unit for unit in self.units if unit.tier == "role" and unit.name not in ("sensors-1", "auditor-1")]
+            late = ("sensors-1", "auditor-1", "runbook-agent-1")
+            roles = [unit for unit in self.units if unit.tier == "role" and unit.name not in late]
             await asyncio.gather(
                 self._all_healthy(roles),
-                self._after(audit, "auditor-1"),
+                self._after(audit, "auditor-1", "runbook-agent-1"),
                 self._after(shop, "sensors-1", "loadgen"),
             )
         finally:
@@ -123,6 +125,8 @@ class BringUp:
         # The tables belong to the administrator: the auditor may add rows and nothing else (docs/security.md).
         await prepare_audit_store(self.plan.audit_admin_dsn, "auditor")
         await admit_operator(self.plan.audit_admin_dsn, "operator", secrets.audit_operator_password)
+        await prepare_runbooks(self.plan.audit_admin_dsn, "runbooks", secrets.runbooks_db_password)
+        await let_read_repaired(self.plan.audit_admin_dsn, "runbooks")
 
     async def _cluster(self, name: str, admin_password: str) -> None:
         self.progress(name, "preparing")

@@ -75,6 +75,11 @@ class Layout(Home):
     def recordings(self) -> Path:
         return self.root / "recordings"
 
+    @property
+    def runbooks(self) -> Path:
+        """Where people drop runbooks of their own."""
+        return self.root / "runbooks"
+
     def data(self, server: str) -> Path:
         """Return where a server keeps its data and configuration: nats, audit-db, shop-db, shop-cache, shop-mq."""
         return self.root / server
@@ -82,7 +87,7 @@ class Layout(Home):
     def folders(self) -> tuple[Path, ...]:
         """Return every folder that must exist before anything is written."""
         servers = (self.data(name) for name in ("nats", "shop-cache", "shop-mq"))
-        return (self.root, self.run, self.logs, self.keys, self.faults, self.recordings, *servers)
+        return (self.root, self.run, self.logs, self.keys, self.faults, self.recordings, self.runbooks, *servers)
 
 
 def layout(home: Path) -> Layout:

@@ -20,8 +20,20 @@ from services.platform.embedded.world import Link, Program, World
 
 HOST = "127.0.0.1"
 
-PASSED_ON = ("TRIAGE_PLANNER_MODE", "TRIAGE_REPORT_GRACE_S", "TRIAGE_AUTO_APPROVE", "TRIAGE_LOG_LEVEL", "TRIAGE_CONFIG")
-"""Settings of the caller's environment that roles inherit, besides TRIAGE_MODEL_*."""
+PASSED_ON = (
+    *(
+        "TRIAGE_PLANNER_MODE",
+        "TRIAGE_REPORT_GRACE_S",
+        "TRIAGE_AUTO_APPROVE",
+        "TRIAGE_MAX_QUESTIONS",
+        "TRIAGE_QUESTION_TIMEOUT_S",
+        "TRIAGE_LOG_LEVEL",
+        "TRIAGE_CONFIG",
+    ),
+    "TRIAGE_RUNBOOKS_DIR",
+    "TRIAGE_RULEBOOK_DIR",
+)
+"""Settings of the caller's environment that roles inherit, besides TRIAGE_MODEL_* and TRIAGE_EMBEDDING_*."""
 
 ROLES: tuple[tuple[str, Role, str], ...] = (
     ("scheduler-1", "scheduler", "scheduler_svc"),
@@ -36,6 +48,7 @@ ROLES: tuple[tuple[str, Role, str], ...] = (
     ("metric-agent-2", "metric", "agents.metric"),
     ("action-agent-1", "action", "agents.action"),
     ("action-agent-2", "action", "agents.action"),
+    ("runbook-agent-1", "runbook", "agents.runbook"),
 )
 """Instance, role, module of every role process."""
 
@@ -77,6 +90,18 @@ class Plan:
         """Connection string of the owner of the audit store's tables."""
         password = self.secrets.audit_admin_password
         return postgres.dsn(self.port("audit-db"), postgres.ADMIN, password, "auditor")
+
+    @property
+    def runbooks_dsn(self) -> str:
+        """The runbooks' database, for the one role that changes its rows."""
+        password = self.secrets.runbooks_db_password
+        return postgres.dsn(self.port("audit-db"), "runbooks", password, "runbooks")
+
+    @property
+    def learning_dsn(self) -> str:
+        """The same role's way to the two views of the audit store that it may read."""
+        password = self.secrets.runbooks_db_password
+        return postgres.dsn(self.port("audit-db"), "runbooks", password, "auditor")
 
     @property
     def shop_admin_dsn(self) -> str:
@@ -160,17 +185,25 @@ def _role(plan: Plan, instance: str, role: Role, module: str) -> Unit:
         "TRIAGE_INSTANCE": instance,
         "TRIAGE_NATS_URL": plan.nats_url,
         "TRIAGE_METRICS_PORT": str(where),
-        **({"TRIAGE_AUDIT_DSN": plan.audit_dsn} if role == "auditor" else {}),
+        **_databases(plan, role),
     }
     section = Section(instance, (sys.executable, "-m", module), environment, keep_alive=True)
     return Unit(section, "role", "http", where, (where,))
+
+
+def _databases(plan: Plan, role: Role) -> dict[str, str]:
+    if role == "auditor":
+        return {"TRIAGE_AUDIT_DSN": plan.audit_dsn}
+    if role == "runbook":
+        return {"TRIAGE_RUNBOOKS_DSN": plan.runbooks_dsn, "TRIAGE_AUDIT_DSN": plan.learning_dsn}
+    return {}
 
 
 def _passed_on(caller: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in caller.items()
-        if value and (name in PASSED_ON or name.startswith("TRIAGE_MODEL_"))
+        if value and (name in PASSED_ON or name.startswith(("TRIAGE_MODEL_", "TRIAGE_EMBEDDING_")))
     }
 
 

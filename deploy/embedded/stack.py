@@ -33,7 +33,7 @@ from services.platform.port import PlatformDownError
 STOP_TIMEOUT_S = 12.0
 """Longer than supervisord's own patience with a program that does not hear SIGTERM (5 s)."""
 POLL_S = 0.05
-MAY_STAND_BEFORE = frozenset({"triage.toml", "passphrase"})
+MAY_STAND_BEFORE = frozenset({"triage.toml", "passphrase", "rulebook", "runbooks"})
 """What a person may have put into a home before its first `up`."""
 
 

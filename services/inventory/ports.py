@@ -24,6 +24,7 @@ OFFSETS: dict[str, int] = {
     "metric-agent-2": 23,
     "action-agent-1": 24,
     "action-agent-2": 25,
+    "runbook-agent-1": 26,
     # the shop
     "shop-db": 40,
     "shop-cache": 41,

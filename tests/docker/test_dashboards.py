@@ -123,7 +123,7 @@ def test_every_target_is_up(prometheus: Prometheus) -> None:
     assert down == {}
     by_service = {target["labels"]["service"] for target in targets}
     assert by_service >= {"scheduler", "planner", "monitor", "sensors", "auditor", "injector"}
-    assert by_service >= {"log-agent", "metric-agent", "action-agent"}
+    assert by_service >= {"log-agent", "metric-agent", "action-agent", "runbook-agent"}
     assert by_service >= {"gateway", "orders", "catalog", "fulfilment", "loadgen", "platform", "nats", "prometheus"}
 
 

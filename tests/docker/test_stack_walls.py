@@ -16,8 +16,11 @@ pytestmark = pytest.mark.docker
 ATTACK = Path(__file__).parents[1] / "support" / "attack.py"
 URL = "nats://nats:4222"
 PASSPHRASE = "/run/triage/role/passphrase"
-AGENTS = ("log", "metric", "action")
-ROLE_CONTAINERS = ("scheduler", "planner", "monitor", "sensors", "auditor", "log-agent", "metric-agent", "action-agent")
+AGENTS = ("log", "metric", "action", "runbook")
+ROLE_CONTAINERS = (
+    *("scheduler", "planner", "monitor", "sensors", "auditor"),
+    *("log-agent", "metric-agent", "action-agent", "runbook-agent"),
+)
 
 
 @pytest.mark.parametrize("kind", AGENTS)
@@ -131,7 +134,8 @@ class TestInsideARolesContainer:
         folder, role = "/run/triage/role", service.removesuffix("-agent")
         expected = {f"{folder}/{role}.keys"}
         expected |= {f"{folder}/platform.token"} if service in ("log-agent", "action-agent", "sensors") else set()
-        expected |= {f"{folder}/audit.dsn"} if service == "auditor" else set()
+        expected |= {f"{folder}/audit.dsn"} if service in ("auditor", "runbook-agent") else set()
+        expected |= {f"{folder}/runbooks.dsn"} if service == "runbook-agent" else set()
         assert set(looks[service]["secrets"]) == expected
 
     def test_there_is_no_capability_no_root_and_nothing_to_write_to(

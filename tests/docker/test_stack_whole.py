@@ -11,7 +11,7 @@ from tests.support.compose_stack import ComposeStack
 pytestmark = pytest.mark.docker
 
 ROLES = ("scheduler-1", "scheduler-2", "planner-1", "monitor-1", "sensors-1", "auditor-1")
-AGENTS = ("log-agent-1", "metric-agent-1", "action-agent-1")
+AGENTS = ("log-agent-1", "metric-agent-1", "action-agent-1", "runbook-agent-1")
 SHOP = ("shop-db", "shop-cache", "shop-mq", "catalog", "orders", "fulfilment", "gateway", "loadgen")
 ONCE = {"setup", "prepare", "shop-prepare", "tool"}
 """What has done its work when the stack is up."""

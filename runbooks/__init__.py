@@ -1,0 +1,1 @@
+"""Runbooks, one for each class of fault: Markdown with a head (`agents/runbook/frontmatter.py`). No code."""
