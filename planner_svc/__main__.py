@@ -34,14 +34,17 @@ async def ask_models(context: Context) -> None:
         await asyncio.Event().wait()
     # Late: who runs without a model does without the HTTP client's memory.
     from planner_svc.llm_client import open_client
+    from planner_svc.warm import warming
     from planner_svc.worker import ModelWorker
 
     settings = model_settings(context.settings)
     async with open_client(settings) as client:
         context.log.info("model_endpoint", found=await client.greet())
         handler = ModelWorker(settings, context.inventory, client)
-        # An answer is a record of what the endpoint said; the decision, and its tag, are the proposal's.
-        await context.worker("w-planner", handler, timeout_s=settings.timeout_s + MARGIN_S).run()
+        config = planner_config(context.settings, context.inventory) if context.settings.model_warm else None
+        async with warming(client, config, lambda took: context.log.info("model_warm", seconds=round(took, 1))):
+            # An answer is a record of what the endpoint said; the decision, and its tag, are the proposal's.
+            await context.worker("w-planner", handler, timeout_s=settings.timeout_s + MARGIN_S).run()
 
 
 if __name__ == "__main__":

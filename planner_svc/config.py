@@ -1,25 +1,25 @@
-"""From settings to what the planner's parts are made with: the rulebook's files are read here, and nowhere else."""
+"""From settings to what the planner's parts are made with: where the model is and how it is asked."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
-from broker.contracts.base import describe
 from broker.contracts.inventory import Inventory
 from broker.runtime.settings import Settings
-from planner_svc.core.config import PlannerConfig, Rulebook
-from planner_svc.errors import ModelKeyError, RulebookError
+from planner_svc.core.config import PlannerConfig, PromptTemplate, Rulebook
+from planner_svc.errors import ModelAddressError, ModelKeyError
+from planner_svc.prompt_files import load_templates
+from planner_svc.rulebook_files import load
 
-FILES = ("errors", "rules", "remedies", "words", "examples")
+CLEAR_MARGIN = 0.2
+"""The rulebook's score of one repair stands this far above every other: it leads (docs/adr/0012)."""
 MAX_TOKENS = 200
-"""An answer has about 25 tokens; a model that reasons aloud may use the rest. Always sent: without a limit a small
-model can stay in an open structure for ever."""
+PLAN_MAX_TOKENS = 900
+"""A hypothesis has about 25 tokens, a plan about 200; a model that reasons aloud may use the rest. Always sent: without
+a limit a small model can stay in an open structure for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,9 @@ class ModelSettings:
     temperature: float
     seed: int
     max_tokens: int = MAX_TOKENS
+    """Of an answer to the closed question."""
+    plan_max_tokens: int = PLAN_MAX_TOKENS
+    """Of an answer that is a whole plan."""
     key: str | None = field(default=None, repr=False)
     """Bearer key; never logged, never stored."""
 
@@ -45,52 +48,72 @@ class ModelSettings:
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def load_rulebook(directory: Traversable | None = None) -> Rulebook:
-    """Return the rulebook that ships with the package, or the one in `directory`.
+def load_rulebook(directory: Traversable | None = None, own: Path | None = None) -> Rulebook:
+    """Return the rulebook that ships with the package, or the one in `directory`, with what the files of the folder
+    `own` add.
 
     Raises:
         RulebookError: a file is missing, is no JSON, or does not fit the others.
     """
-    place = directory if directory is not None else resources.files("planner_svc") / "rulebook"
-    parts = {name: _read(place / f"{name}.json") for name in FILES}
-    try:
-        return Rulebook.model_validate_json(json.dumps(parts))
-    except ValidationError as error:
-        raise RulebookError(f"the rulebook in {place} is damaged: {describe(error)}") from error
-
-
-def _read(file: Traversable) -> object:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RulebookError(f"{file} cannot be read: {error.strerror}; install the package anew") from error
-    except ValueError as error:
-        raise RulebookError(f"{file} is no JSON: {error}") from error
+    return load(own, directory).rulebook
 
 
 def planner_config(settings: Settings, inventory: Inventory) -> PlannerConfig:
     """Return what the policy is made with.
 
     Raises:
-        RulebookError: the rulebook's files are damaged.
+        RulebookError: the rulebook's files are damaged, or one of the user's own is refused.
+        PromptError: a prompt template is damaged.
     """
-    return PlannerConfig(inventory=inventory, rulebook=load_rulebook(), mode=settings.planner_mode)
+    return PlannerConfig(
+        inventory=inventory,
+        rulebook=load_rulebook(own=settings.rulebook_dir),
+        mode=settings.planner_mode,
+        templates=newest_templates(),
+        clear_margin=CLEAR_MARGIN,
+        asks_again=True,
+        recalls=True,
+    )
+
+
+def newest_templates() -> tuple[PromptTemplate, ...]:
+    """Return the newest template of each form: what this version of the planner asks with.
+
+    Raises:
+        PromptError: a template is damaged.
+    """
+    newest = {template.form: template for template in sorted(load_templates(), key=lambda item: item.version)}
+    return tuple(newest[form] for form in sorted(newest))
 
 
 def model_settings(settings: Settings) -> ModelSettings:
     """Return how the model's endpoint is asked.
 
     Raises:
-        ModelKeyError: a key file is named and holds no key.
+        ModelKeyError: a key file is named and holds no key. ModelAddressError: the address is none.
     """
     return ModelSettings(
-        url=settings.model_url.rstrip("/"),
+        url=_address(settings.model_url),
         name=settings.model_name,
         timeout_s=settings.model_timeout_s,
         temperature=settings.model_temperature,
         seed=settings.model_seed,
+        max_tokens=settings.model_max_tokens,
+        plan_max_tokens=settings.model_plan_max_tokens,
         key=_key(settings),
     )
+
+
+def _address(url: str) -> str:
+    """Return the endpoint's base URL, checked as far as that goes without asking."""
+    try:
+        parts = urlsplit(url)
+        possible = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError:  # no host in brackets, a port beyond 65535
+        possible = False
+    if not possible:
+        raise ModelAddressError("model_url is no address of an endpoint; it has the form http://host:port/v1")
+    return url.rstrip("/")
 
 
 def _key(settings: Settings) -> str | None:

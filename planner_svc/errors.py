@@ -3,7 +3,9 @@
 ```
 PlannerError
 ├── RulebookError            the rulebook's files are damaged; the role ends, and says which file
+├── PromptError              a prompt template is missing or damaged; the role ends, and says which file
 ├── ModelKeyError            the file with the endpoint's key cannot be read
+├── ModelAddressError        the endpoint's address is none
 └── ModelError               the model's endpoint gave no usable answer; `outcome` is what the journal says
     ├── ModelUnreachableError  unreachable   nothing listens there, or the connection broke
     ├── ModelTimeoutError      timeout       no whole answer in time
@@ -28,8 +30,16 @@ class RulebookError(PlannerError, SettingsError):
     """A file of the rulebook is missing or wrong: the installation is damaged."""
 
 
+class PromptError(PlannerError, SettingsError):
+    """A prompt template is missing or wrong: the installation is damaged."""
+
+
 class ModelKeyError(PlannerError, SettingsError):
     """The key file is missing or empty: a fault of the settings."""
+
+
+class ModelAddressError(PlannerError, SettingsError):
+    """The model's address cannot be one: a fault of the settings. The text never holds its user and password."""
 
 
 class ModelError(PlannerError):

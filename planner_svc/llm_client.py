@@ -1,50 +1,35 @@
-"""Client of any OpenAI-compatible endpoint: LM Studio, llama.cpp, Ollama, vLLM.
+"""Client of any OpenAI-compatible endpoint: LM Studio, Ollama, llama.cpp, vLLM.
 
 One portable request (`POST /chat/completions` with a json_schema, temperature, seed and a token limit, nothing else),
-and the known ways in which endpoints differ are met: no support for response_format (asked again without), errors as
-text or as object, a model that is to be found out first, reasoning models whose answer stands in another field, answers
-that are cut off, endless or shapeless. Whatever happens comes back as one of three errors; nothing else is raised.
+and the known ways in which endpoints differ are met: a model that is to be found out first (`llm_discovery.py`), is
+still loading or was unloaded since, no support for response_format (asked again without, and remembered), errors in
+several shapes, answers that stand in another field, come as a stream, are cut off, endless or shapeless
+(`llm_endpoint.py`, `llm_stream.py`, `llm_completion.py`). Whatever happens comes back as one of three errors; nothing
+else is raised, and nothing takes longer than its time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import time
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import stamina
 
 from broker.contracts.plan import ChatMessage
 from planner_svc.config import ModelSettings
-from planner_svc.errors import ModelRefusedError, ModelTimeoutError, ModelUnreachableError
+from planner_svc.errors import ModelError, ModelRefusedError, ModelTimeoutError, ModelUnreachableError
+from planner_svc.llm_completion import Completion, completion
+from planner_svc.llm_discovery import Found, find
+from planner_svc.llm_endpoint import Clock, Endpoint, Reply, named
 
-CONNECT_TIMEOUT_S = 1.0
-CONNECT_ATTEMPTS = 2
-CONNECT_WAIT_S = 0.01
-"""Nothing listening must be known at once: the rulebook stands ready."""
+__all__ = ["Completion", "LlmClient", "open_client"]
+
 GREET_S = 2.0
-MAX_BYTES = 1_048_576
-MAX_TEXT = 20_000
-"""Longest answer kept, in characters."""
-MAX_ERROR = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A whole answer."""
-
-    text: str
-    model: str
-    prompt_tokens: int
-    completion_tokens: int
-    elapsed_ms: float
-    structured: bool
-    """False: the endpoint would not take the schema and was asked without."""
+_NO_SCHEMA = re.compile(r"response_format|json.?schema|grammar|guided|structured", re.IGNORECASE)
+_REFUSES_SCHEMA = (400, 422, 501)
 
 
 class LlmClient:
@@ -53,171 +38,144 @@ class LlmClient:
     def __init__(self, settings: ModelSettings) -> None:
         self._settings = settings
         self._model = settings.name
-        self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {settings.key}"} if settings.key else {},
-            timeout=httpx.Timeout(settings.timeout_s, connect=min(CONNECT_TIMEOUT_S, settings.timeout_s)),
-            # The endpoint is spoken to directly: a proxy of the environment must not read prompts.
-            trust_env=False,
-            verify=settings.url.startswith("https"),
-        )
+        self._endpoint = Endpoint(settings)
+        self._without_schema: set[tuple[str, str]] = set()
+        """Model and name of each schema that the endpoint would not take."""
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
-
-    async def greet(self) -> str:
-        """Ask once who is there, so that the first incident finds everything loaded; return it in one sentence."""
-        try:
-            async with asyncio.timeout(min(GREET_S, self._settings.timeout_s)):
-                return f"model {await self._find_model()} at {self._settings.shown_url}"
-        except (ModelRefusedError, httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            return f"no model at {self._settings.shown_url} yet ({_name(error)}); the rulebook decides meanwhile"
+        await self._endpoint.close()
 
     @property
     def model(self) -> str:
         """Return the model that is asked, as far as it is known."""
         return self._model or ""
 
-    async def ask(self, messages: Sequence[ChatMessage], name: str, schema: dict[str, Any]) -> Completion:
-        """Return the model's answer to a conversation, if possible in the form of `schema`.
+    async def greet(self) -> str:
+        """Ask once who is there and return it in one sentence."""
+        try:
+            model = self._settings.name or (await self.discover(min(GREET_S, self._settings.timeout_s))).name
+        except ModelError as error:
+            return f"no model at {self._settings.shown_url} yet ({error}); the rulebook decides meanwhile"
+        return f"model {model} at {self._settings.shown_url}"
+
+    async def discover(self, timeout_s: float) -> Found:
+        """Return the model that is loaded, whatever is configured; waits for one that is loading.
 
         Raises:
-            ModelUnreachableError, ModelTimeoutError, ModelRefusedError: no whole answer within `timeout_s`, and why.
+            ModelUnreachableError, ModelTimeoutError, ModelRefusedError: none was found within the time, and why.
         """
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                return await self._ask(messages, name, schema, started)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            seconds = self._settings.timeout_s
-            raise ModelTimeoutError(f"no whole answer from {self._settings.shown_url} within {seconds:g} s") from error
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise ModelUnreachableError(f"{self._settings.shown_url} is not reachable: {_name(error)}") from error
-        except httpx.HTTPError as error:
-            raise ModelRefusedError(f"{self._settings.shown_url} does not speak proper HTTP: {_name(error)}") from error
+        clock = Clock(timeout_s)
+        async with self._bounded(clock):
+            return await self._discover(clock)
 
-    async def _ask(
-        self, messages: Sequence[ChatMessage], name: str, schema: dict[str, Any], started: float
+    async def ask(
+        self,
+        messages: Sequence[ChatMessage],
+        name: str,
+        schema: dict[str, Any],
+        *,
+        max_tokens: int | None = None,
+        timeout_s: float | None = None,
     ) -> Completion:
-        model = await self._find_model()
-        body: dict[str, Any] = {
-            "model": model,
+        """Return the model's answer to a conversation, if possible in the form of `schema`.
+
+        Args:
+            name: of the schema; an endpoint's trouble with it is remembered by this name.
+            max_tokens: of the answer; `timeout_s`: for everything; those of the settings unless given.
+
+        Raises:
+            ModelUnreachableError, ModelTimeoutError, ModelRefusedError: no whole answer within the time, and why.
+        """
+        limit = max_tokens or self._settings.max_tokens
+        clock = Clock(timeout_s or self._settings.timeout_s)
+        async with self._bounded(clock):
+            reply, model, structured = await self._answer(messages, name, schema, limit, clock)
+        elapsed_ms = clock.elapsed_ms()
+        return completion(reply, asked=model, structured=structured, max_tokens=limit, elapsed_ms=elapsed_ms)
+
+    async def warm(self, messages: Sequence[ChatMessage], timeout_s: float) -> float:
+        """Let the endpoint load its model and read a conversation whose beginning it will be sent again; return the
+        seconds it took. What it answers, one token, is of no interest.
+
+        Raises:
+            ModelUnreachableError, ModelTimeoutError, ModelRefusedError: it was not done within the time, and why.
+        """
+        clock = Clock(timeout_s)
+        async with self._bounded(clock):
+            model = self._model or (await self._discover(clock)).name
+            reply = await self._endpoint.post("chat/completions", {"model": model, **self._body(messages, 1)}, clock)
+        if not reply.is_answer:
+            self._model = self._settings.name
+            raise ModelRefusedError(reply.sentence())
+        return clock.elapsed_ms() / 1_000
+
+    @asynccontextmanager
+    async def _bounded(self, clock: Clock) -> AsyncIterator[None]:
+        """Keep an exchange within its time; turn whatever goes wrong into the three errors."""
+        where = self._settings.shown_url
+        try:
+            async with asyncio.timeout(clock.seconds):
+                yield
+        except (TimeoutError, httpx.TimeoutException) as error:
+            if isinstance(error, httpx.ConnectTimeout):
+                raise ModelUnreachableError(f"{where} is not reachable: nobody takes the connection") from error
+            last = f"; {clock.waited_for}" if clock.waited_for else ""
+            raise ModelTimeoutError(f"no whole answer from {where} within {clock.seconds:g} s{last}") from error
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            why = self._endpoint.without_secrets(named(error))
+            raise ModelUnreachableError(f"{where} is not reachable: {why}") from error
+        except httpx.HTTPError as error:
+            why = self._endpoint.without_secrets(named(error))
+            raise ModelRefusedError(f"{where} does not speak proper HTTP: {why}") from error
+
+    async def _answer(
+        self, messages: Sequence[ChatMessage], name: str, schema: dict[str, Any], max_tokens: int, clock: Clock
+    ) -> tuple[Reply, str, bool]:
+        """Return the reply with the model and whether it was held to the schema."""
+        model = self._model or (await self._discover(clock)).name
+        body = self._body(messages, max_tokens)
+        reply, structured = await self._post(body, model, name, schema, clock)
+        if reply.status == 404 and self._settings.name is None:
+            # Unloaded since it was found. Asking for the same again would not bring it back.
+            found = (await self._discover(clock)).name
+            if found != model:
+                model = found
+                reply, structured = await self._post(body, model, name, schema, clock)
+        if not reply.is_answer:
+            self._model = self._settings.name  # another one may be loaded by the next time
+            raise ModelRefusedError(reply.sentence())
+        return reply, model, structured
+
+    async def _post(
+        self, body: dict[str, Any], model: str, name: str, schema: dict[str, Any], clock: Clock
+    ) -> tuple[Reply, bool]:
+        """Ask with the schema, and without where that is what the endpoint complains about."""
+        body = {"model": model, **body}
+        if (model, name) in self._without_schema:
+            return await self._endpoint.post("chat/completions", body, clock), False
+        form = {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+        reply = await self._endpoint.post("chat/completions", body | {"response_format": form}, clock)
+        if reply.status not in _REFUSES_SCHEMA or not _NO_SCHEMA.search(reply.complaint):
+            return reply, True
+        plain = await self._endpoint.post("chat/completions", body, clock)
+        if plain.is_answer:
+            self._without_schema.add((model, name))
+        return plain, False
+
+    def _body(self, messages: Sequence[ChatMessage], max_tokens: int) -> dict[str, Any]:
+        return {
             "messages": [{"role": turn.role, "content": turn.content} for turn in messages],
             "temperature": self._settings.temperature,
             "seed": self._settings.seed,
-            "max_tokens": self._settings.max_tokens,
+            "max_tokens": max_tokens,
             "stream": False,
         }
-        form = {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
-        status, answer = await self._send("POST", "chat/completions", body | {"response_format": form})
-        structured = not (status == 400 and "response_format" in _complaint(answer))
-        if not structured:
-            status, answer = await self._send("POST", "chat/completions", body)
-        if status != 200 or not isinstance(answer, dict) or "error" in answer:
-            if self._settings.name is None:
-                self._model = None  # another model may be loaded by the next time
-            raise ModelRefusedError(f"the endpoint answered HTTP {status}: {_complaint(answer)}")
-        return self._completion(answer, model, structured, started)
 
-    async def _find_model(self) -> str:
-        """Return the configured model, or the first one that the endpoint lists; asked once."""
-        if self._model is None:
-            status, answer = await self._send("GET", "models", None)
-            models = answer.get("data") if isinstance(answer, dict) else None
-            first = models[0] if isinstance(models, list) and models else None
-            name = first.get("id") if isinstance(first, dict) else None
-            if status != 200 or not isinstance(name, str) or not name:
-                raise ModelRefusedError(f"the endpoint lists no model (HTTP {status}): {_complaint(answer)}")
-            self._model = _clean(name)[:200]
-        return self._model
-
-    async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, Any]:
-        """Return status and parsed body (text where it is no JSON). Only connecting is tried again: a request that may
-        have arrived costs the model's time."""
-        url = f"{self._settings.url}/{path}"
-        async for attempt in stamina.retry_context(
-            on=_may_pass,
-            attempts=CONNECT_ATTEMPTS,
-            timeout=None,
-            wait_initial=CONNECT_WAIT_S,
-            wait_max=CONNECT_WAIT_S,
-            wait_jitter=0.0,
-        ):
-            with attempt:
-                async with self._client.stream(method, url, json=body) as response:
-                    return response.status_code, _parsed(await _read(response))
-        raise ModelUnreachableError(f"{self._settings.shown_url} is not reachable")
-
-    def _completion(self, answer: dict[str, Any], model: str, structured: bool, started: float) -> Completion:
-        choices = answer.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-        message = choice.get("message")
-        if not isinstance(message, dict):
-            raise ModelRefusedError("the endpoint's answer holds no message")
-        if choice.get("finish_reason") == "length":
-            raise ModelRefusedError(f"the answer was cut off after {self._settings.max_tokens} tokens")
-        # With a schema, some servers put a reasoning model's whole answer beside an empty content.
-        fields = (message.get(field) for field in ("content", "reasoning_content", "reasoning"))
-        text = next((field for field in fields if isinstance(field, str) and field.strip()), None)
-        if text is None:
-            raise ModelRefusedError("the answer is empty")
-        usage = answer.get("usage")
-        said = answer.get("model")
-        return Completion(
-            text=_clean(text)[:MAX_TEXT],
-            model=_clean(said)[:200] if isinstance(said, str) and said else model,
-            prompt_tokens=_count(usage, "prompt_tokens"),
-            completion_tokens=_count(usage, "completion_tokens"),
-            elapsed_ms=(time.monotonic() - started) * 1_000,
-            structured=structured,
-        )
-
-
-async def _read(response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise ModelRefusedError(f"the endpoint's answer is longer than {MAX_BYTES} bytes")
-    return bytes(body)
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return body[: 4 * MAX_ERROR].decode(errors="replace")
-
-
-def _complaint(answer: Any) -> str:
-    """Return what an endpoint complains about: `{"error": "text"}`, `{"error": {"message": …}}`, or plain text."""
-    error = answer.get("error", answer) if isinstance(answer, dict) else answer
-    text = error.get("message", error) if isinstance(error, dict) else error
-    return _clean(text if isinstance(text, str) else json.dumps(text))[:MAX_ERROR]
-
-
-def _clean(text: str) -> str:
-    """Return text that UTF-8 can hold: a lone surrogate from an escaped answer cannot be stored."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _name(error: Exception) -> str:
-    return f"{type(error).__name__} {error}".strip()[:MAX_ERROR]
-
-
-def _may_pass(error: Exception) -> bool:
-    """Tell whether connecting again has a chance: not where something answered that nothing listens."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, ConnectionRefusedError):
-            return False
-        link = link.__cause__ or link.__context__
-    return isinstance(error, httpx.ConnectError)
-
-
-def _count(usage: Any, field: str) -> int:
-    value = usage.get(field) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else 0
+    async def _discover(self, clock: Clock) -> Found:
+        found = await find(self._endpoint, clock)
+        self._model = self._settings.name or found.name
+        return found
 
 
 @asynccontextmanager

@@ -7,17 +7,44 @@ on the rulebook, and a replay needs no endpoint.
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
 
 from broker.contracts.base import Contract, Scalar
 from broker.contracts.inventory import Inventory
-from broker.contracts.plan import PlanAnswered, PlanPrompted
+from broker.contracts.plan import PlanAnswered, PlanPrompted, PromptForm
 from broker.runtime.worker_host import Work
 from planner_svc.config import ModelSettings
 from planner_svc.core.answer import SCHEMA_NAME, answer_schema
+from planner_svc.core.draft import SCHEMA_NAME as PLAN_SCHEMA_NAME
+from planner_svc.core.draft import plan_schema
 from planner_svc.errors import ModelError, ModelTimeoutError, Outcome, PlannerError
 from planner_svc.llm_client import Completion, LlmClient
 
 MAX_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a form of prompt asks for: the schema of its answer and how long that may be, in tokens."""
+
+    name: str
+    schema: dict[str, Any]
+    max_tokens: int
+
+    @property
+    def schema_hash(self) -> str:
+        """SHA-256, hex, of the schema's canonical JSON."""
+        return sha256(json.dumps(self.schema, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+
+
+def questions(settings: ModelSettings, inventory: Inventory) -> dict[PromptForm, Question]:
+    """Return what each form of prompt asks for."""
+    return {
+        "hypothesis": Question(SCHEMA_NAME, answer_schema(inventory), settings.max_tokens),
+        "plan": Question(PLAN_SCHEMA_NAME, plan_schema(inventory), settings.plan_max_tokens),
+    }
 
 
 class ModelWorker:
@@ -25,14 +52,15 @@ class ModelWorker:
 
     def __init__(self, settings: ModelSettings, inventory: Inventory, client: LlmClient) -> None:
         self._settings = settings
-        self._schema = answer_schema(inventory)
+        self._questions = questions(settings, inventory)
         self._client = client
 
     async def handle(self, work: Work) -> Contract:
         """Ask the model; never raises for the endpoint's trouble."""
         prompt = _prompt(work)
+        asked = self._question(prompt)
         try:
-            completion = await self._client.ask(prompt.messages, SCHEMA_NAME, self._schema)
+            completion = await self._client.ask(prompt.messages, asked.name, asked.schema, max_tokens=asked.max_tokens)
         except ModelError as error:
             return self._unanswered(prompt, error.outcome, str(error))
         return self._answered(prompt, completion)
@@ -53,10 +81,17 @@ class ModelWorker:
             prompt_hash=prompt.prompt_hash,
             response_hash=sha256(text),
             model=completion.model,
-            settings={**self._facts(), "structured": completion.structured},
+            settings={**self._facts(prompt), "structured": completion.structured},
             prompt_tokens=completion.prompt_tokens,
             completion_tokens=completion.completion_tokens,
             elapsed_ms=round(completion.elapsed_ms, 3),
+            structured=completion.structured,
+            schema_hash=self._question(prompt).schema_hash,
+            fingerprint=self._without_key(completion.fingerprint),
+            finish_reason=completion.finish_reason,
+            timings=completion.timings,
+            template=prompt.template,
+            template_hash=prompt.template_hash,
         )
 
     def _unanswered(self, prompt: PlanPrompted, outcome: Outcome, why: str) -> PlanAnswered:
@@ -69,19 +104,25 @@ class ModelWorker:
             prompt_hash=prompt.prompt_hash,
             response_hash=sha256(""),
             model=self._client.model,
-            settings=self._facts(),
+            settings=self._facts(prompt),
             error=self._without_key(why)[:MAX_ERROR],
+            schema_hash=self._question(prompt).schema_hash,
+            template=prompt.template,
+            template_hash=prompt.template_hash,
         )
 
-    def _facts(self) -> dict[str, Scalar]:
+    def _question(self, prompt: PlanPrompted) -> Question:
+        return self._questions[prompt.form]
+
+    def _facts(self, prompt: PlanPrompted) -> dict[str, Scalar]:
         """Return what is needed to ask again. Never the key."""
-        settings = self._settings
+        settings, asked = self._settings, self._question(prompt)
         return {
             "endpoint": settings.shown_url,
             "temperature": settings.temperature,
             "seed": settings.seed,
-            "max_tokens": settings.max_tokens,
-            "schema": SCHEMA_NAME,
+            "max_tokens": asked.max_tokens,
+            "schema": asked.name,
         }
 
     def _without_key(self, text: str) -> str:

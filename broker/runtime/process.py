@@ -13,7 +13,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -102,6 +102,7 @@ class Context:
 
 
 Body = Callable[[Context], Coroutine[Any, Any, None]]
+HandlerT = TypeVar("HandlerT", bound=Handler)
 
 
 def machine_main(
@@ -142,14 +143,22 @@ def machine_main(
 def worker_main(
     role: Role,
     durable: str,
-    make_handler: Callable[[Context], Handler],
+    make_handler: Callable[[Context], HandlerT],
+    background: Callable[[Context, HandlerT], Coroutine[Any, Any, None]] | None = None,
     *,
     connect: Connect | None = None,
 ) -> int:
-    """Run a role that works through a queue; return its exit code."""
+    """Run a role that works through a queue; return its exit code.
+
+    Args:
+        background: runs beside the work with the same handler; cancelled at the end. If it ends early or raises, so
+            does the process.
+    """
 
     async def body(context: Context) -> None:
-        await context.worker(durable, make_handler(context)).run()
+        handler = make_handler(context)
+        beside = [background(context, handler)] if background is not None else []
+        await until_any_ends(context.worker(durable, handler).run(), *beside)
 
     return _main(role, body, finish_s=FINISH_S, connect=connect)
 

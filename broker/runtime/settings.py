@@ -66,20 +66,51 @@ class Settings(BaseSettings):
     audit_dsn_file: Path | None = None
     """File whose first line is `audit_dsn`, where that is not given itself."""
 
+    runbooks_dir: Path = Path()
+    """Folder of the users' own runbooks; `<home>/runbooks` unless given."""
+    runbooks_dsn: str | None = Field(default=None, repr=False)
+    """PostgreSQL connection string of the runbooks' database; None: runbooks are searched in memory. Never shown."""
+    runbooks_dsn_file: Path | None = None
+    """File whose first line is `runbooks_dsn`, where that is not given itself."""
+    embedding_url: Url | None = None
+    """OpenAI-compatible endpoint that makes vectors for the search of runbooks; None tries `model_url`, and takes only
+    a model whose name says that it embeds."""
+    embedding_model: str | None = None
+    """None takes the first model whose name says that it embeds, else, at an `embedding_url`, the first of all."""
+    embedding_timeout_s: Seconds = 10.0
+    embedding_key_file: Path | None = None
+    """File whose first line is the key of the endpoint for vectors; None: `model_url`'s own, if that is asked."""
+
+    rulebook_dir: Path = Path()
+    """Folder of the users' own rules, remedies and error classes (docs/rulebook.md); `<home>/rulebook` unless given."""
+
     model_url: Url = "http://localhost:1234/v1"
     """OpenAI-compatible endpoint of the planner's model."""
     model_name: str | None = None
-    """None takes the first model that the endpoint lists."""
+    """None takes the model that the endpoint has loaded."""
     model_timeout_s: Seconds = 30.0
+    """For one question and everything it takes, the search for the model and waiting for its load included."""
+    model_max_tokens: Annotated[int, Field(ge=16, le=32_768)] = 200
+    """Longest answer to the closed question; a model that reasons aloud needs more than the 25 of the answer itself."""
+    model_plan_max_tokens: Annotated[int, Field(ge=64, le=32_768)] = 900
+    """Longest answer that is a whole plan."""
     model_temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 0.0
     model_seed: int = 42
+    model_warm: bool = True
+    """Have the model loaded and the constant part of the prompt read once at start, before the first incident."""
     model_key_file: Path | None = None
     """File whose first line is the endpoint's key, where it wants one."""
-    planner_mode: Literal["auto", "rulebook"] = "auto"
-    """auto asks the model and falls back on the rulebook; rulebook never asks a model."""
+    planner_mode: Literal["auto", "hypothesis", "full", "rulebook"] = "auto"
+    """hypothesis asks the model what is broken and compiles the plan; auto is another name for it. full lets the model
+    write the plan. Both fall back on the rulebook; rulebook never asks a model."""
 
-    auto_approve: Literal["safe", "risky"] = "risky"
-    """Highest risk that is carried out without a person's approval."""
+    auto_approve: Literal["safe", "agreed", "risky"] = "risky"
+    """Highest risk that is carried out without a person's approval; agreed lets risky actions go where rulebook and
+    model, each for itself, want them. What acts in a plan that code had to mend always waits for a person."""
+    question_timeout_s: Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)] = 120.0
+    """How long an incident waits for the operator's answer to a clarifying question before the rulebook goes on."""
+    max_questions: Annotated[int, Field(ge=0, le=3)] = 2
+    """Clarifying questions that one incident may ask; 0 takes no plan that asks."""
     report_grace_s: Seconds = 5.0
     """How long the monitor leaves people to report what it sees before it opens an incident itself, seconds."""
 
@@ -93,6 +124,8 @@ class Settings(BaseSettings):
             "keys_file": home / "keys" / f"{role}.keys",
             "passphrase_file": home / "passphrase",
             "inventory_file": home / "inventory.json",
+            "runbooks_dir": home / "runbooks",
+            "rulebook_dir": home / "rulebook",
         }
         return defaults | values | {"home": home}
 
@@ -184,6 +217,7 @@ NO_SETTINGS = frozenset(
         "TRIAGE_GRAFANA_PORT",
         "TRIAGE_NATS_MONITORING_PORT",
         "TRIAGE_NUI_PORT",
+        "TRIAGE_LLM_CACHE",
     }
 )
 """Variables of the command line and of the compose file, which are close to settings by their names only."""

@@ -12,7 +12,21 @@ from typing import Annotated, Protocol, runtime_checkable
 import typer
 
 from harness import leash
-from harness.cli import audit, demo, faults, incidents, keys, operate, runs, stack
+from harness.cli import (
+    audit,
+    demo,
+    faults,
+    incidents,
+    keys,
+    llm,
+    llm_eval,
+    llm_runs,
+    operate,
+    rulebook,
+    runbooks,
+    runs,
+    stack,
+)
 from harness.cli.context import exit_code, sentence
 from harness.cli.handing_on import handed_on
 from harness.cli.output import err, quiet
@@ -29,6 +43,11 @@ for module in (stack, incidents, faults, runs, operate, demo):
     module.register(app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.add_typer(llm.app, name="llm")
+llm_eval.register(llm.app)
+llm_runs.register(llm.app)
+app.add_typer(rulebook.app, name="rulebook")
+app.add_typer(runbooks.app, name="runbook")
 
 
 @app.callback()

@@ -7,9 +7,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from broker.contracts.incident import IncidentAsked
+from broker.errors import BrokerError, KeyringError
+from deploy.embedded.errors import StackError
 from deploy.status import StackStatus
 from harness.cli.context import Json, home, port_base, run
-from harness.cli.output import age, emit_json, grid, out, seconds, working
+from harness.cli.output import age, emit_json, grid, out, plain, seconds, working
+from harness.control import connect
 from harness.doctor import examine
 from harness.errors import HarnessError
 from harness.site import deployment
@@ -52,8 +56,10 @@ def down(
 def status(json_: Json = False) -> None:
     """Show every program of the stack: state, health, memory."""
     found = run(deployment(home()).status)
+    broker_answers = any(row.healthy for row in found.programs if row.name.startswith("nats"))
+    asked = run(_open_questions) if broker_answers else []
     if json_:
-        emit_json(found)
+        emit_json(plain(found) | {"questions": plain(asked)})
         return
     table = grid("program", "state", "health", "pid", "up", "memory")
     for row in found.programs:
@@ -65,10 +71,36 @@ def status(json_: Json = False) -> None:
         if not row.healthy:
             out.print(f"{row.name}: {row.detail}", style="red", markup=False)
     out.print(_summary(found))
+    for question in asked:
+        out.print(f"{question.incident} asks: {question.question} (triage answer)", style="yellow", markup=False)
 
 
-def doctor(json_: Json = False) -> None:
+async def _open_questions() -> list[IncidentAsked]:
+    """Return what waits for the operator's answer; nothing where no broker answers, which the table shows."""
+    try:
+        async with connect(home()) as control:
+            return await control.open_questions()
+    except (HarnessError, BrokerError, KeyringError, StackError):
+        return []
+
+
+def doctor(
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="With --model: the endpoint, unless that of the settings.")
+    ] = None,
+    model: Annotated[
+        bool, typer.Option("--model", help="Probe the model's endpoint with canned incidents; recommend a mode.")
+    ] = False,
+    json_: Json = False,
+) -> None:
     """Examine this machine and the stack: what is missing or wrong, and what to do about it."""
+    if model:
+        from harness.cli.llm_probe import probe_model  # a second of imports that nobody else needs
+
+        probe_model(url, json_)
+        return
+    if url is not None:
+        raise typer.BadParameter(f"{url} is examined with --model only", param_hint="URL")
     findings = run(lambda: examine(home(), port_base()))
     if json_:
         emit_json(findings)

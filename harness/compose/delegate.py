@@ -14,8 +14,10 @@ INSIDE_HOME = PurePosixPath("/var/lib/triage/home")
 EXCHANGE = INSIDE_HOME / "recordings"
 WITH_VALUE = frozenset({"--home", "--platform"})
 """Options of `triage` itself that take a value."""
-HERE = frozenset({"up", "down", "doctor", "demo", "replay", "scenarios"})
+HERE = frozenset({"up", "down", "doctor", "demo", "replay", "scenarios", "rulebook"})
 """Commands that the host carries out: they change the stack, or need none."""
+LLM_INSIDE = frozenset({"show", "replay"})
+"""Of `triage llm` those that ask the stack; the others are about models of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ def is_delegated(command: Sequence[str]) -> bool:
         return False
     if command[0] == "faults":
         return "--open" in command
+    if command[0] == "llm":
+        return len(command) > 1 and command[1] in LLM_INSIDE
     return True
 
 

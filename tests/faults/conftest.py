@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,11 +20,14 @@ HEALTHY_TIMEOUT_S = 30.0
 
 
 @contextmanager
-def running_stack(*, schedulers: int = 1) -> Iterator[Path]:
-    """Give the home of a stack that is up, planned for by the rulebook alone."""
+def running_stack(*, schedulers: int = 1, settings: Mapping[str, str] | None = None) -> Iterator[Path]:
+    """Give the home of a stack that is up, planned for by the rulebook alone unless `settings`, which the roles
+    inherit, say otherwise."""
     # Unix sockets have short paths, so the home does too.
     home = Path(tempfile.mkdtemp(prefix="triage-"))
-    os.environ["TRIAGE_PLANNER_MODE"] = "rulebook"
+    own = {"TRIAGE_PLANNER_MODE": "rulebook", **(settings or {})}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
     stack = Stack(home, free_base())
     try:
         asyncio.run(stack.up(schedulers=schedulers))
@@ -33,6 +36,10 @@ def running_stack(*, schedulers: int = 1) -> Iterator[Path]:
         if asyncio.run(stack.alive()):
             asyncio.run(stack.down())
         shutil.rmtree(home, ignore_errors=True)
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def await_healthy(home: Path) -> None:

@@ -6,11 +6,9 @@ import asyncio
 import json
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -22,93 +20,27 @@ from planner_svc.core.answer import SCHEMA_NAME, answer_schema
 from planner_svc.core.machine import PlannerMachine
 from planner_svc.core.prompt import prompt_hash
 from planner_svc.errors import ModelRefusedError, ModelTimeoutError, ModelUnreachableError
-from planner_svc.llm_client import MAX_BYTES, MAX_TEXT, LlmClient, open_client
+from planner_svc.llm_client import LlmClient, open_client
+from planner_svc.llm_completion import MAX_TEXT
+from planner_svc.llm_endpoint import MAX_BYTES
 from planner_svc.worker import ModelWorker, sha256
+from tests.support.model_server import ANSWER, Behaviour, ModelServer, always, completion, serving, well_behaved
 from tests.support.planner_world import USERS_FAIL, World, config, shop
 
 pytestmark = pytest.mark.integration
 
-ANSWER = '{"target":"orders","fault_class":"config_drift","confidence":0.9}'
 TURNS = (ChatMessage(role="user", content="what is broken?"),)
 KEY = "sk-very-secret"
 
 
-@dataclass
-class Endpoint:
-    """A server whose behaviour is one function: (path, request body) -> status and body."""
-
-    behave: Callable[[str, dict[str, Any]], tuple[int, bytes]]
-    seen: list[tuple[str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
-    release: threading.Event = field(default_factory=threading.Event)
-    url: str = ""
-
-    def chats(self) -> list[dict[str, Any]]:
-        """Return the bodies of the questions that were asked."""
-        return [body for path, body, _ in self.seen if path.endswith("/chat/completions")]
-
-
-Start = Callable[[Callable[[str, dict[str, Any]], tuple[int, bytes]]], Endpoint]
+Start = Callable[[Behaviour], ModelServer]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Give a function that starts endpoints; all are stopped afterwards."""
-    running: list[tuple[ThreadingHTTPServer, threading.Thread, Endpoint]] = []
-
-    def begin(behave: Callable[[str, dict[str, Any]], tuple[int, bytes]]) -> Endpoint:
-        endpoint = Endpoint(behave)
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._answer({})
-
-            def do_POST(self) -> None:
-                self._answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-
-            def _answer(self, body: dict[str, Any]) -> None:
-                endpoint.seen.append((self.path, body, {k.lower(): v for k, v in self.headers.items()}))
-                status, data = endpoint.behave(self.path, body)
-                try:
-                    self.send_response(status)
-                    self.send_header("content-length", str(len(data)))
-                    self.end_headers()
-                    self.wfile.write(data)
-                except (BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        endpoint.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        running.append((server, thread, endpoint))
-        return endpoint
-
-    yield begin
-    for server, thread, endpoint in running:
-        endpoint.release.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def completion(text: str | None, **more: Any) -> bytes:
-    choice = {"message": {"role": "assistant", "content": text, **more.pop("message", {})}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 700, "completion_tokens": 14}
-    return json.dumps({"model": "qwen-0.5b", "choices": [choice | more], "usage": usage}).encode()
-
-
-def well_behaved(path: str, _body: dict[str, Any]) -> tuple[int, bytes]:
-    if path.endswith("/models"):
-        return 200, json.dumps({"object": "list", "data": [{"id": "qwen-0.5b"}, {"id": "other"}]}).encode()
-    return 200, completion(ANSWER)
-
-
-def always(status: int, body: bytes) -> Callable[[str, dict[str, Any]], tuple[int, bytes]]:
-    return lambda path, body_: (status, body) if path.endswith("/chat/completions") else well_behaved(path, body_)
+    with ExitStack() as running:
+        yield lambda behave: running.enter_context(serving(behave))
 
 
 def settings(url: str, **fields: Any) -> ModelSettings:
@@ -179,7 +111,7 @@ async def test_reasoning_model_whose_answer_stands_beside_empty_content(start: S
         (400, b'{"error":"something else"}', "something else"),
         (401, b'{"error":{"message":"Incorrect API key provided"}}', "Incorrect API key"),
         (500, b"<html>Internal error</html>", "Internal error"),
-        (503, b'{"error":{"code":503,"message":"Loading model"}}', "Loading model"),
+        (503, b'{"error":"upstream connect error"}', "upstream connect error"),
         (200, b'{"error":"Model crashed"}', "Model crashed"),
         (200, b"not json at all", "not json"),
         (200, b"[1,2,3]", "HTTP 200"),
@@ -288,7 +220,7 @@ async def test_model_that_was_unloaded_is_looked_up_anew(start: Start) -> None:
             await client.ask(TURNS, SCHEMA_NAME, {})
         endpoint.behave = well_behaved
         assert (await client.ask(TURNS, SCHEMA_NAME, {})).text == ANSWER
-    assert [path for path, _, _ in endpoint.seen].count("/v1/models") == 2
+    assert endpoint.paths().count("/v1/models") == 3
 
 
 def prompt() -> PlanPrompted:
@@ -315,6 +247,28 @@ async def test_worker_stores_everything_needed_to_ask_again_and_no_key(start: St
     assert (answered.prompt_tokens, answered.completion_tokens) == (700, 14)
     assert KEY not in answered.encode().decode()
     assert KEY not in repr(chosen)
+
+
+@pytest.mark.asyncio
+async def test_worker_asks_for_a_plan_with_the_plans_schema_and_limit_and_says_so(start: Start) -> None:
+    body = json.loads(completion(ANSWER)) | {"system_fingerprint": "b1234", "timings": {"prompt_ms": 9.5, "cache_n": 3}}
+    endpoint = start(always(200, json.dumps(body).encode()))
+    chosen = settings(endpoint.url, max_tokens=64, plan_max_tokens=777)
+    async with open_client(chosen) as client:
+        worker = ModelWorker(chosen, shop(), client)
+        plan = await worker.handle(work(prompt().model_copy(update={"form": "plan"})))
+        closed = await worker.handle(work(prompt()))
+    assert isinstance(plan, PlanAnswered)
+    assert isinstance(closed, PlanAnswered)
+    assert [chat["max_tokens"] for chat in endpoint.chats()] == [777, 64]
+    schemas = [chat["response_format"]["json_schema"] for chat in endpoint.chats()]
+    assert [schema["name"] for schema in schemas] == [plan.settings["schema"], closed.settings["schema"]]
+    for said, schema in zip((plan, closed), schemas, strict=True):
+        canonical = json.dumps(schema["schema"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert said.schema_hash == sha256(canonical)
+        assert (said.structured, said.fingerprint, said.finish_reason) == (True, "b1234", "stop")
+        assert said.timings == {"prompt_ms": 9.5, "cached_tokens": 3.0}
+    assert plan.schema_hash != closed.schema_hash
 
 
 @pytest.mark.asyncio
