@@ -11,9 +11,10 @@ import pytest
 
 from broker.contracts.catalogue import CATALOGUE
 from broker.contracts.plan import FaultClass
-from planner_svc.config import FILES, load_rulebook
+from planner_svc.config import load_rulebook
 from planner_svc.core.config import PlannerConfig
 from planner_svc.errors import RulebookError
+from planner_svc.rulebook_files import FILES
 from tests.support.planner_world import config, rulebook
 
 SOURCE = Path(__file__).parents[2] / "planner_svc" / "rulebook"
@@ -115,9 +116,9 @@ def test_rulebook_in_another_directory_is_read(copy: Path) -> None:
         ("errors", {"pattern": "("}, "no regular expression"),
         ("words", {"pattern": "["}, "no regular expression"),
         ("rules", {"errors": ["nonsense"]}, "unknown error classes: nonsense"),
-        ("rules", {"fault_class": "sunspots"}, "rules.0.fault_class"),
-        ("rules", {"weight": 2.0}, "rules.0.weight"),
-        ("rules", {"colour": "red"}, "rules.0.colour"),
+        ("rules", {"fault_class": "sunspots"}, "rules[0] (probe-refused).fault_class"),
+        ("rules", {"weight": 2.0}, "rules[0] (probe-refused).weight"),
+        ("rules", {"colour": "red"}, "rules[0] (probe-refused).colour"),
         ("remedies", {"steps": [{"id": "a", "role": "act", "type": "restart"}]}, "acts without a confirmation"),
         ("remedies", {"steps": [{"id": "a", "role": "look", "type": "shell"}]}, "not in the catalogue"),
         ("remedies", {"steps": [{"id": "a", "role": "look", "type": "check_config", "after": ["b"]}]}, "later step"),
@@ -132,7 +133,7 @@ def test_damaged_rulebook_is_refused_by_name(copy: Path, name: str, change: dict
 
 def test_missing_or_shapeless_file_is_refused_by_name(copy: Path) -> None:
     (copy / "words.json").write_text("{")
-    with pytest.raises(RulebookError, match=r"words\.json is no JSON"):
+    with pytest.raises(RulebookError, match=r"words\.json: line 1, column 2: is no JSON"):
         load_rulebook(copy)
     (copy / "words.json").unlink()
     with pytest.raises(RulebookError, match=r"words\.json cannot be read"):
