@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +15,14 @@ from pydantic import ValidationError
 from broker import jetstream
 from broker.contracts.base import Contract, describe
 from broker.contracts.control import Halt, Resume
-from broker.contracts.incident import MAX_TEXT, IncidentReported, Source
+from broker.contracts.incident import (
+    MAX_TEXT,
+    IncidentAnswered,
+    IncidentAsked,
+    IncidentClosed,
+    IncidentReported,
+    Source,
+)
 from broker.contracts.inventory import Inventory
 from broker.envelope import Signer
 from broker.errors import BrokerDownError, Refusal, UnknownKeyVersionError
@@ -81,8 +89,38 @@ class ControlPlane:
         async for item in self.broker.read(pattern="triage.incident.>", follow=False):
             if isinstance(item, Stored):
                 _, _, incident, step, *_ = item.subject.split(".")
-                (closed if step == "closed" else reported).add(incident)
+                if step in ("closed", "reported"):
+                    (closed if step == "closed" else reported).add(incident)
         return reported - closed
+
+    async def open_questions(self, incident: str | None = None) -> list[IncidentAsked]:
+        """Return the clarifying questions that wait for an answer, of one incident or of all.
+
+        One waits until it is answered, its incident has ended, or its time is over; what the gate refuses counts for
+        nothing.
+        """
+        asked: dict[tuple[str, int], tuple[IncidentAsked, int]] = {}
+        ended: set[str] = set()
+        gate = Gate(self.keyring)
+        async for item in self.broker.read(pattern=f"triage.incident.{incident or '*'}.>", follow=False):
+            if not isinstance(item, Stored):
+                continue
+            try:
+                message = gate.admit(item).message
+            except Refusal:
+                continue
+            if isinstance(message, IncidentAsked):
+                asked[message.incident, message.n] = message, item.time_us
+            elif isinstance(message, IncidentAnswered):
+                asked.pop((message.incident, message.n), None)
+            elif isinstance(message, IncidentClosed):
+                ended.add(message.incident)
+        now_us = time.time_ns() // 1_000
+        return [
+            question
+            for question, said_us in asked.values()
+            if question.incident not in ended and now_us < said_us + round(question.wait_s * 1_000_000)
+        ]
 
     async def _admit(self, gate: Gate, item: Stored, keys: _KeyFile) -> Trusted:
         """Admit a message; one under a key version that came after we did is tried again with the keys of now."""

@@ -1,4 +1,5 @@
-"""The machines by name: what a recording needs to make them again. The only place that imports other roles' cores."""
+"""The machines by name: what a recording needs to make them again. Besides `harness/evaluation`, which plays the
+planner, the only place that imports other roles' cores."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from broker.contracts.incident import IncidentClosed, IncidentReported
+from broker.contracts.incident import IncidentAnswered, IncidentAsked, IncidentClosed, IncidentReported
 from broker.contracts.machine import Event
 from broker.contracts.monitor import AgentLost, Deviation, Verified
 from broker.contracts.plan import (
@@ -69,6 +69,8 @@ class Story:
     version: int = 0
     order: tuple[tuple[str, ...], ...] = ()
     tasks: dict[str, TaskView] = field(default_factory=dict)
+    question: IncidentAsked | None = None
+    """The clarifying question that waits for the operator."""
     notes: list[str] = field(default_factory=list)
     verified: list[Verified] = field(default_factory=list)
     closed: IncidentClosed | None = None
@@ -100,12 +102,20 @@ class Story:
             self.deviations.append(message)
         elif isinstance(message, Verified):
             self.verified.append(message)
+        elif isinstance(message, IncidentAsked):
+            self.question, self.planning = message, "waiting for the operator's answer"
+        elif isinstance(message, IncidentAnswered) and self.question is not None and message.n == self.question.n:
+            self.notes += [f"asked: {self.question.question}", f"answered: {message.text}"]
+            self.question = None
         elif isinstance(message, IncidentClosed):
-            self.closed, self.closed_at = message, at
+            self.closed, self.closed_at, self.question = message, at, None
 
     def _see_plan(self, event: Event) -> None:
         message = event.payload
         if isinstance(message, PlanRequested):
+            if self.question is not None:
+                self.notes.append(f"asked, and not answered in time: {self.question.question}")
+                self.question = None
             who = "the rulebook" if message.rulebook_only else "the planner"
             self.planning = f"version {message.version}, attempt {message.attempt}: {who} is asked"
         elif isinstance(message, PlanAnswered):
@@ -119,6 +129,9 @@ class Story:
 
     def _accept(self, accepted: PlanAccepted, proposed: PlanProposed) -> None:
         self.plan, self.origin, self.tag = proposed.plan, proposed.origin, proposed.decision_tag
+        self.question = None
+        if proposed.mended:
+            self.notes.append("the plan was mended by code: whatever acts waits for `triage approve`")
         self.version, self.order = accepted.version, accepted.order
         self.planning = f"version {accepted.version} accepted, made by the {proposed.origin} ({proposed.decision_tag})"
         depth = {name: level for level, names in enumerate(accepted.order) for name in names}

@@ -21,6 +21,9 @@ def scheduler_config(settings: Settings, inventory: Inventory) -> SchedulerConfi
         planning_timeout_s=_planning_timeout_s(settings),
         redelivery_slack_s=ACK_WAIT_S * (MAX_DELIVERIES - 1) + TIMER_LATENESS_S,
         auto_approve=settings.auto_approve,
+        max_questions=settings.max_questions,
+        question_timeout_s=settings.question_timeout_s,
+        remembers_failed=True,
     )
 
 

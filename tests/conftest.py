@@ -1,17 +1,37 @@
-"""What holds for every ring: tests that need a Docker engine say loudly when there is none."""
+"""What holds for every ring: tests that need a Docker engine, or a real model, say loudly when there is none."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
+from harness.errors import HarnessError
+from harness.llm import known
+from harness.llm.fetch import fetch
+from harness.llm.server import require_engine
 from tests.support.docker_ring import TITLE, why_not
+
+SMALL_MODEL = "smollm2-135m-instruct"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A suite that a script runs in the background is deaf to this signal, and so is every program that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Path:
+    """Give the file of the smallest known model, fetched once into the cache; skip where it cannot be had or served."""
+    if os.environ.get("TRIAGE_TESTS_WITHOUT_MODEL"):
+        pytest.skip("TRIAGE_TESTS_WITHOUT_MODEL is set")
+    try:
+        require_engine()
+        return fetch(known.named(SMALL_MODEL))
+    except HarnessError as error:
+        pytest.skip(str(error))
 
 
 @pytest.hookimpl(trylast=True)
@@ -28,9 +48,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
     """A skipped ring is no passed ring: the last thing that is said."""
     yield
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "docker" in report.keywords]
+    _say_skipped(terminalreporter, "docker", TITLE, "that need Docker")
+    _say_skipped(terminalreporter, "local_llm", "NOT TESTED WITH A REAL MODEL", "that need a model")
+
+
+def _say_skipped(reporter: pytest.TerminalReporter, marker: str, title: str, which: str) -> None:
+    skipped = [report for report in reporter.stats.get("skipped", []) if marker in report.keywords]
     if not skipped:
         return
-    terminalreporter.section(TITLE, sep="!", red=True, bold=True)
+    reporter.section(title, sep="!", red=True, bold=True)
     for reason in sorted({str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped}):
-        terminalreporter.line(f"{len(skipped)} tests that need Docker were skipped: {reason}", red=True)
+        reporter.line(f"{len(skipped)} tests {which} were skipped: {reason}", red=True)

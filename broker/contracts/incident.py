@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from broker.contracts.base import CleanText, Contract, Token
+from broker.contracts.plan import QuestionText
 
 MAX_TEXT = 8_192
 """Longest incident text, in characters."""
@@ -38,12 +39,32 @@ class IncidentReported(Contract):
         return f"triage.incident.{self.incident}.reported"
 
 
+class IncidentAsked(Contract):
+    """A clarifying question to the operator: the incident waits for the answer, until the time is over."""
+
+    TYPE: ClassVar[str] = "incident.asked"
+    incident: Token
+    n: Annotated[int, Field(ge=1)]
+    """Number of the question within the incident."""
+    question: QuestionText
+    version: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+    """The planning attempt whose plan asks."""
+    plan_id: str
+    wait_s: Annotated[float, Field(gt=0)]
+    """How long the incident waits; then the rulebook goes on."""
+
+    def subject(self) -> str:
+        return f"triage.incident.{self.incident}.asked.{self.n}"
+
+
 class IncidentAnswered(Contract):
     """An operator's answer to a clarifying question."""
 
     TYPE: ClassVar[str] = "incident.answered"
     incident: Token
     n: Annotated[int, Field(ge=1)]
+    """Number of the question that is answered."""
     text: IncidentText
 
     def subject(self) -> str:

@@ -9,6 +9,7 @@ CONTRACTS: dict[str, type[Contract]] = {
     contract.TYPE: contract
     for contract in (
         incident.IncidentReported,
+        incident.IncidentAsked,
         incident.IncidentAnswered,
         incident.IncidentClosed,
         telemetry.Telemetry,

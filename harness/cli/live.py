@@ -108,6 +108,7 @@ def lines(story: Story) -> list[str]:
     found = [f"incident {story.incident}: {story.text}"] if story.text else []
     found += [f"seen: {item.kind} on {item.device}: {item.detail}" for item in story.deviations]
     found += [f"plan: {story.planning}"] if story.planning else []
+    found += [f"question: {line}" for line in question_lines(story)]
     if story.plan is not None:
         found += [f"hypothesis: {hypothesis(story.plan.hypothesis)}", f"graph: {story_graph(story)}"]
     found += [f"note: {note}" for note in story.notes]
@@ -120,6 +121,14 @@ def lines(story: Story) -> list[str]:
     if story.closed:
         found.append(f"closed: {story.closed.verdict}: {story.closed.reason}")
     return [one_line(text) for text in found]
+
+
+def question_lines(story: Story) -> list[str]:
+    """Return the open question with how it is answered; empty if nothing is asked."""
+    if story.question is None:
+        return []
+    wait = f"within {seconds(story.question.wait_s)}, else the rulebook goes on"
+    return [f"“{story.question.question}”", f'answer with: triage answer {story.incident} "…" {wait}']
 
 
 def story_graph(story: Story) -> str:
@@ -142,6 +151,7 @@ def render(story: Story, *, width: int, sentence_lines: int = 2) -> RenderableTy
         seen = story.deviations[-1]
         parts.append(Text(f"seen: {seen.kind} on {seen.device}: {seen.detail}", style="magenta"))
     parts.append(Text(f"plan: {story.planning or 'waiting for the planner'}", style="cyan"))
+    parts += [Text(line, style="bold yellow") for line in question_lines(story)]
     if story.plan is not None:
         parts.append(Text(f"hypothesis: {hypothesis(story.plan.hypothesis)}", style="bold"))
         parts += [Text(""), graph(story, width - 4), Text("")]

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from broker.contracts.base import Contract, describe
 from broker.contracts.control import ApprovalDenied, ApprovalGranted, ApprovalRequested, Halt, Resume
-from broker.errors import Refusal
+from broker.contracts.incident import IncidentAnswered, IncidentAsked
+from broker.errors import AlreadyExistsError, Refusal
 from broker.gate import Gate
 from harness.cli.agents import look
 from harness.cli.context import Json, home, run
@@ -94,6 +95,56 @@ def deny(
     out.print(f"{task_id} of {incident} is denied")
 
 
+def answer(
+    incident: str,
+    text: Annotated[str, typer.Argument(help="What you know, in your words.")],
+    json_: Json = False,
+) -> None:
+    """Answer the clarifying question of an incident; the planner goes on with it."""
+    message = _checked("the answer", lambda: IncidentAnswered(incident=incident, n=1, text=text))
+    asked = run(lambda: _answer(message))
+    if json_:
+        emit_json({"incident": incident, "n": asked.n, "question": asked.question, "answer": text})
+    else:
+        out.print(f"answered question {asked.n} of {incident}: {asked.question}", markup=False)
+
+
+def questions(json_: Json = False) -> None:
+    """List the clarifying questions that wait for an answer."""
+    found = run(_questions)
+    if json_:
+        emit_json(found)
+        return
+    for asked in found:
+        out.print(f"{asked.incident} asks: {asked.question}", markup=False)
+        out.print(f'  answer with: triage answer {asked.incident} "…"', markup=False)
+    if not found:
+        out.print("nobody asks anything")
+
+
+async def _questions() -> list[IncidentAsked]:
+    async with connect(home()) as control:
+        return await control.open_questions()
+
+
+async def _answer(message: IncidentAnswered) -> IncidentAsked:
+    """Say the answer to the newest open question of the incident; return the question.
+
+    Raises:
+        NotFoundError: nothing is asked there. RefusedError: somebody else answered first.
+    """
+    async with connect(home()) as control:
+        found = await control.open_questions(message.incident)
+        if not found:
+            raise NotFoundError(f"{message.incident} asks nothing; see: triage questions")
+        asked = found[-1]
+        try:
+            await control.say(message.model_copy(update={"n": asked.n}), once=True)
+        except AlreadyExistsError as error:
+            raise RefusedError(f"question {asked.n} of {message.incident} has an answer already") from error
+        return asked
+
+
 async def _say(message: Halt | Resume) -> int:
     async with connect(home()) as control:
         return await control.say(message)
@@ -136,5 +187,5 @@ async def _request(control: ControlPlane, incident: str, task_id: str) -> Approv
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (halt, resume, agents, kill, approve, deny):
+    for command in (halt, resume, agents, kill, approve, deny, answer, questions):
         app.command()(command)

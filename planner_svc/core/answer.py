@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast, get_args
 
 from broker.contracts.inventory import Inventory
 from broker.contracts.plan import FaultClass
+from planner_svc.core.repairs import NameT, Repairs, same_name
 
 MAX_CHARS = 20_000
 MAX_TRIES = 20
 """So many opening braces are tried as the beginning of an object."""
 FAULT_CLASSES: tuple[FaultClass, ...] = get_args(FaultClass)
-DEFAULT_CONFIDENCE = 0.5
 SCHEMA_NAME = "hypothesis"
 _THINK = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
 
@@ -58,35 +59,38 @@ def read_answer(text: str, inventory: Inventory) -> Answer:
     Raises:
         UnusableAnswerError: no JSON object, or a target or fault class that is not on the closed list.
     """
-    repairs: list[str] = []
-    value = _first_object(_without_wrapping(text, repairs), repairs)
+    repairs = Repairs()
+    value = first_object(unwrapped(text, repairs), repairs, ("target",))
     target = _choose(value.get("target"), inventory.names(), "target", repairs)
-    fault_class = cast(FaultClass, _choose(value.get("fault_class"), FAULT_CLASSES, "fault_class", repairs))
-    confidence = _confidence(value.get("confidence"), repairs)
-    extra = sorted(str(key) for key in set(value) - {"target", "fault_class", "confidence"})
-    if extra:
-        repairs.append(f"{len(extra)} unasked field(s) dropped")
-    return Answer(target, fault_class, confidence, tuple(repairs))
+    fault_class = _choose(value.get("fault_class"), FAULT_CLASSES, "fault_class", repairs)
+    confidence = repairs.confidence(value.get("confidence"))
+    repairs.unasked(value, ("target", "fault_class", "confidence"))
+    return Answer(target, fault_class, confidence, repairs.made)
 
 
-def _without_wrapping(text: str, repairs: list[str]) -> str:
+def unwrapped(text: str, repairs: Repairs) -> str:
+    """Return what is left of a text without reasoning and code fences, bounded."""
     if len(text) > MAX_CHARS:
         text = text[:MAX_CHARS]
-        repairs.append(f"answer cut to {MAX_CHARS} characters")
+        repairs.form(f"answer cut to {MAX_CHARS} characters")
     if re.search(r"<think>", text, re.IGNORECASE):
         text = _THINK.sub("", text)
-        repairs.append("reasoning text split off")
+        repairs.form("reasoning text split off")
     elif "</think>" in text:
         text = text.rpartition("</think>")[2]
-        repairs.append("reasoning text split off")
+        repairs.form("reasoning text split off")
     if "```" in text:
         text = text.replace("```json", "").replace("```", "")
-        repairs.append("code fence removed")
+        repairs.form("code fence removed")
     return text.strip()
 
 
-def _first_object(text: str, repairs: list[str]) -> dict[str, Any]:
-    """Return the first JSON object that names a target; deeper repair would be guessing."""
+def first_object(text: str, repairs: Repairs, wanted: Sequence[str]) -> dict[str, Any]:
+    """Return the first JSON object that has one of the wanted fields; deeper repair would be guessing.
+
+    Raises:
+        UnusableAnswerError: there is none.
+    """
     decoder, start = json.JSONDecoder(parse_constant=_refuse_constant), -1
     for _ in range(MAX_TRIES):
         start = text.find("{", start + 1)
@@ -96,36 +100,25 @@ def _first_object(text: str, repairs: list[str]) -> dict[str, Any]:
             value, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             continue
-        if "target" in value:
+        if any(name in value for name in wanted):
             if text[:start].strip() or text[end:].strip():
-                repairs.append("text round the answer dropped")
+                repairs.form("text round the answer dropped")
             return cast(dict[str, Any], value)
-    raise UnusableAnswerError("it holds no JSON object with a target")
+    raise UnusableAnswerError(f"it holds no JSON object with a {' or '.join(wanted)}")
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _choose(value: object, allowed: tuple[str, ...], field: str, repairs: list[str]) -> str:
+def _choose(value: object, allowed: Sequence[NameT], field: str, repairs: Repairs) -> NameT:
     if not isinstance(value, str):
         raise UnusableAnswerError(f"its {field} is missing or no text")
-    if value in allowed:
-        return value
-    plain = {_plain(name): name for name in allowed}
-    chosen = plain.get(_plain(value[:100]))
+    for name in allowed:
+        if name == value:
+            return name
+    chosen = same_name(value, allowed)
     if chosen is None:
         raise UnusableAnswerError(f"its {field} is not on the closed list")
-    repairs.append(f"spelling of {field} mended to {chosen}")
+    repairs.form(f"spelling of {field} mended to {chosen}")
     return chosen
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()
-
-
-def _confidence(value: object, repairs: list[str]) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= 1.0:
-        return float(value)
-    repairs.append(f"confidence missing or not in 0..1, taken as {DEFAULT_CONFIDENCE}")
-    return DEFAULT_CONFIDENCE

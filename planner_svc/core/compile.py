@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from broker.contracts.base import Scalar
@@ -55,8 +55,21 @@ def tasks_for(picture: Picture, cause: Cause, other: Cause | None = None) -> tup
         extra = [d for d in _drafts(picture, other, "b") or [] if d.step.role in ("confirm", "act")]
         verify = [d for d in drafts if d.step.role == "verify"]
         joined = [*(d for d in drafts if d.step.role != "verify"), *extra, *verify]
+        if picture.config.clear_margin is not None:
+            joined = _both_confirmed_first(joined)
         drafts = joined if len(joined) <= MAX_TASKS else drafts
     return _checked(picture, _number(drafts))
+
+
+def _both_confirmed_first(drafts: list[_Draft]) -> list[_Draft]:
+    """Let no act of two causes go before both were looked at. Plain looks give way where the plan would be too long."""
+    confirms = [draft for draft in drafts if draft.step.role == "confirm"]
+    looks = [draft for draft in drafts if draft.step.role == "look"]
+    rest = [draft for draft in drafts if draft.step.role not in ("confirm", "look")]
+    keys = tuple(draft.key for draft in confirms)
+    acts = [replace(d, after=(*d.after, *keys)) if d.step.role == "act" else d for d in rest]
+    room = max(0, MAX_TASKS - len(confirms) - len(acts))
+    return [*looks[:room], *confirms, *acts]
 
 
 def diagnosis(picture: Picture) -> tuple[PlanTask, ...]:
@@ -76,6 +89,48 @@ def anyone(picture: Picture) -> str:
     if picture.traffic is not None:
         return picture.traffic.name
     return devices[0].name if devices else "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What must be seen before an action is carried out: a look, and the fact that must hold."""
+
+    type: str
+    target: str
+    args: dict[str, Scalar]
+    field: str
+    equals: Scalar
+    cost_ms: int
+
+
+def confirmation_of(picture: Picture, action: str, target: Device, believed: FaultClass) -> Confirmation | None:
+    """Return how the rulebook confirms an action on a device: as the remedy for the believed fault does, else as the
+    first remedy with that action. None if none does, or if what its remedy presupposes does not hold here."""
+    remedies = sorted(picture.config.rulebook.remedies, key=lambda remedy: remedy.fault_class != believed)
+    for remedy in remedies:
+        wanted = _wanted(picture, remedy, target)
+        act = next((step for step in wanted if step.role == "act" and step.type == action), None)
+        look = next((step for step in wanted if act is not None and step.id == act.when_step), None)
+        if act is None or look is None or act.when_field is None or act.when_equals is None:
+            continue
+        cause = Cause(target.name, remedy.fault_class)
+        place = {"target": target, "traffic": picture.traffic, "witness": _witness(picture, target, cause)}[look.on]
+        args = _fill(picture, target, look.args)
+        if place is not None and args is not None:
+            return Confirmation(look.type, place.name, args, act.when_field, act.when_equals, look.cost_ms)
+    return None
+
+
+def acts_of(tasks: Iterable[PlanTask]) -> frozenset[tuple[str, str, str]]:
+    """Return what a plan would change: type, target and arguments of everything that acts."""
+    acts = (task for task in tasks if CATALOGUE[task.type].changes_world)
+    return frozenset((task.type, task.target, repr(sorted(task.args.items()))) for task in acts)
+
+
+def cost_of(picture: Picture, action: str) -> int:
+    """Return what the rulebook expects a type of task to cost, milliseconds."""
+    steps = (step for remedy in picture.config.rulebook.remedies for step in remedy.steps if step.type == action)
+    return next((step.cost_ms for step in steps), 150)
 
 
 def _suspects(picture: Picture) -> list[Device]:

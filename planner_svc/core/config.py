@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from broker.contracts.base import Frozen, Scalar, Token, UnitInterval
+from broker.contracts.base import Frozen, Scalar, Token, UnitInterval, added
 from broker.contracts.catalogue import CATALOGUE
 from broker.contracts.inventory import DeviceKind, Inventory
-from broker.contracts.plan import FaultClass
+from broker.contracts.plan import FaultClass, PromptForm
 
 Signal = Literal["silent", "blame", "error", "slow", "cpu", "degraded", "finding"]
 """silent: the device's own probe got no answer. blame: it says that a dependency fails. error: it reports an error of
@@ -70,6 +70,9 @@ class Rule(Frozen):
     field: Token | None = None
     equals: Scalar | None = None
     """For findings: the fact of the result that must have been seen."""
+    log: str | None = added(None)
+    """A regular expression, ignoring case, that a log sample of the device must hold. Anybody may have written it: the
+    rule then counts as one that was read from a log."""
     says: str
     """Evidence in words; may hold {device}, {dependency} and {error}."""
 
@@ -123,6 +126,34 @@ class Example(Frozen):
     confidence: UnitInterval
 
 
+class SolvedPlan(Frozen):
+    """A solved incident with its whole plan, shown to the model as a turn of the conversation in full mode."""
+
+    report: str
+    deviations: tuple[str, ...]
+    answer: str
+    """The assistant's turn: compact JSON."""
+
+
+class PromptTemplate(Frozen):
+    """A versioned file of `planner_svc/prompts/`: the constant part of a prompt."""
+
+    name: Token
+    version: Annotated[int, Field(ge=1)]
+    hash: str
+    """SHA-256 of the file's bytes, hex."""
+    form: PromptForm
+    system: str
+    """May hold {devices}, {kinds} and {catalogue}."""
+    examples: tuple[SolvedPlan, ...] = ()
+    """Empty: the rulebook's examples."""
+
+    @property
+    def label(self) -> str:
+        """Return name and version, as in the file's name."""
+        return f"{self.name}.v{self.version}"
+
+
 class Rulebook(Frozen):
     """The rules as data (`planner_svc/rulebook/*.json`)."""
 
@@ -134,7 +165,8 @@ class Rulebook(Frozen):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Rulebook:
-        for pattern in (*(item.pattern for item in self.errors), *(item.pattern for item in self.words)):
+        logs = (rule.log for rule in self.rules if rule.log is not None)
+        for pattern in (*(item.pattern for item in self.errors), *(item.pattern for item in self.words), *logs):
             _must_compile(pattern)
         known, covered = {item.name for item in self.errors}, {item.fault_class for item in self.remedies}
         for rule in self.rules:
@@ -161,8 +193,9 @@ class PlannerConfig(Frozen):
 
     inventory: Inventory
     rulebook: Rulebook
-    mode: Literal["auto", "rulebook"] = "auto"
-    """auto: a model is asked first; rulebook: no model is ever asked."""
+    mode: Literal["auto", "hypothesis", "full", "rulebook"] = "auto"
+    """hypothesis, by its other name auto: a model is asked what is broken. full: it is asked for the whole plan.
+    rulebook: no model is ever asked."""
     window_us: int = 6_000_000
     """Telemetry younger than this, seen from the newest, makes the picture."""
     settle_us: int = 300_000
@@ -186,6 +219,24 @@ class PlannerConfig(Frozen):
     """CPU counts as a sign from `cpu_cores` cores in use, if that is `cpu_rise` above the device's baseline."""
     max_report_chars: Annotated[int, Field(ge=100)] = 1_200
     """How much of a report the model is shown."""
+    # What follows came later. Its defaults decide as before, so that recordings from then, whose configuration does not
+    # name it, are decided again byte for byte (docs/adr/0012); the role's shell sets it.
+    templates: tuple[PromptTemplate, ...] = ()
+    """One for each form; empty: the prompt of `core/prompt.py`, of the time before templates were files."""
+    clear_margin: UnitInterval | None = None
+    """From this lead over every other repair on, the rulebook's cause leads against a model that differs, and whoever
+    leads, both causes are confirmed before anything acts. None: the model leads always."""
+    asks_again: bool = False
+    """True: an answer that is no plan is refused with its reasons, and the model is asked once more. False: the
+    rulebook decides at once."""
+    recalls: bool = False
+    """True: a plan at a loss also searches the runbooks and past incidents (`core/recall.py`)."""
+    max_prompt_tokens: Annotated[int, Field(ge=500)] = 1_500
+    """What a prompt made of a template may cost, by the conservative estimate of `core/tokens.py`."""
+
+    def template(self, form: PromptForm) -> PromptTemplate | None:
+        """Return the template for a form, the newest version first."""
+        return max((item for item in self.templates if item.form == form), key=lambda t: t.version, default=None)
 
 
 def _must_compile(pattern: str) -> None:

@@ -8,15 +8,15 @@ dependencies are read, and error names only ever choose among the rulebook's cla
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from broker.contracts.base import Scalar
 from broker.contracts.inventory import Device
-from broker.contracts.plan import PlanRequested, Reason, Tried
+from broker.contracts.plan import Exchange, PlanRequested, Reason, Tried
 from planner_svc.core.config import PlannerConfig, Signal
-from planner_svc.core.state import Past, PlannerState, Sample
+from planner_svc.core.state import Baseline, Past, PlannerState, Sample
 
 STALE_US = 5_000_000
 """A device whose newest sample is this much older than the newest of all is not looked at any more."""
@@ -83,6 +83,12 @@ class Picture:
     tried: tuple[Tried, ...]
     rejected: tuple[Reason, ...]
     text: str
+    dialogue: tuple[Exchange, ...] = ()
+    """Clarifying questions of the incident and their answers."""
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    """How each device is when it is well."""
+    report: str = ""
+    """The report alone; `text` holds the operator's answers besides."""
 
     @cached_property
     def by_device(self) -> dict[str, tuple[Sign, ...]]:
@@ -180,7 +186,19 @@ def look(config: PlannerConfig, state: PlannerState, request: PlanRequested) -> 
         if samples and samples[-1].time_us > newest - STALE_US:
             views[device.name] = View(device, samples)
     signs = (*_signs_of_views(config, state, views.values()), *_signs_of_findings(config, past))
-    return Picture(config, views, tuple(signs), past, request.tried, request.rejected, request.text)
+    words = "\n".join((request.text, *(one.answer for one in request.dialogue if one.answer)))
+    return Picture(
+        config,
+        views,
+        tuple(signs),
+        past,
+        request.tried,
+        request.rejected,
+        words,
+        request.dialogue,
+        state.baselines,
+        request.text,
+    )
 
 
 def _signs_of_views(config: PlannerConfig, state: PlannerState, views: Iterable[View]) -> Iterable[Sign]:

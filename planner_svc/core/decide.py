@@ -1,26 +1,34 @@
-"""From picture to proposal: the rulebook alone, or a model's answer weighed against it.
+"""From picture to proposal: when to answer, and what follows from a model's answer.
 
-The rulebook always has an answer. A model's answer is taken if it can be carried out and was not tried already; where
-both agree they are surer together, where they differ the plan confirms both causes before it acts on either.
+What the model's and the rulebook's words weigh against each other is `weigh.py`; a plan written by a model, `full.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from broker.contracts.plan import FaultClass, Hypothesis, PlanAnswered, PlanProposed, PlanRequested, PlanTask
+from broker.contracts.plan import PlanAnswered, PlanProposed, PlanRequested, PromptForm, Reason
 from planner_svc.core.answer import Answer, UnusableAnswerError, read_answer
-from planner_svc.core.compile import Cause, anyone, diagnosis, plan_of, tasks_for
+from planner_svc.core.compile import Cause, diagnosis, tasks_for
 from planner_svc.core.context import Picture
-from planner_svc.core.rulebook import HIGHEST, Candidate, hints_at, is_contradicted, is_settled, rank, was_tried
+from planner_svc.core.draft import UnusablePlanError, read_draft
+from planner_svc.core.full import written
+from planner_svc.core.rulebook import hints_at, is_settled, rank
+from planner_svc.core.weigh import (
+    COMPILED,
+    believed,
+    best,
+    by_rulebook,
+    differing,
+    is_clear,
+    is_spent,
+    no_cause,
+    proposed,
+    rulebook_leads,
+    wanted_by_both,
+)
 
-CLOSE = 0.9
-"""A second candidate within this factor of the first is confirmed beside it."""
-DISAGREED = 0.6
-"""Factor for a model's confidence when the rulebook leads with something else."""
-CALM_CONFIDENCE = 0.9
-UNKNOWN_CONFIDENCE = 0.2
+__all__ = ["Waiting", "by_model", "by_rulebook", "is_ripe", "unusable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,87 +62,60 @@ def _is_conclusive(picture: Picture) -> bool:
     return all(is_settled(picture, candidate) for candidate in (candidates[0], *rivals))
 
 
-def by_rulebook(picture: Picture, request: PlanRequested, time_us: int, repairs: tuple[str, ...] = ()) -> PlanProposed:
-    """Return the rulebook's proposal; `repairs` says why no model's answer is in it."""
-    chosen = _best(picture)
-    if chosen is None:
-        return _proposed(picture, request, _no_cause(picture), diagnosis(picture), "rulebook", time_us, repairs)
-    candidate, tasks = chosen
-    return _proposed(picture, request, candidate.hypothesis(), tasks, "rulebook", time_us, repairs)
-
-
-def _best(picture: Picture) -> tuple[Candidate, tuple[PlanTask, ...]] | None:
-    """Return the first candidate worth acting on that has a remedy, with its tasks."""
-    enough = picture.config.suspect if picture.is_serious else picture.config.sure
-    worthy = [candidate for candidate in rank(picture) if candidate.score >= enough]
-    for position, candidate in enumerate(worthy):
-        rival = _rival(picture, candidate, worthy[position + 1 :])
-        tasks = tasks_for(picture, _cause(candidate), rival)
-        if tasks is not None:
-            return candidate, tasks
-    return None
-
-
-def _rival(picture: Picture, candidate: Candidate, others: list[Candidate]) -> Cause | None:
-    """Return the next candidate if it is nearly as likely and wants another remedy."""
-    for other in others:
-        if other.score < CLOSE * candidate.score:
-            return None
-        if not _same_repair(picture, candidate, other.target.name, other.fault_class):
-            return _cause(other)
-    return None
-
-
-def _same_repair(picture: Picture, candidate: Candidate, target: str, fault_class: FaultClass) -> bool:
-    remedies = [picture.config.rulebook.remedy(name) for name in (candidate.fault_class, fault_class)]
-    acts = [tuple(step.type for step in remedy.acts) if remedy else () for remedy in remedies]
-    return candidate.target.name == target and acts[0] == acts[1]
-
-
-def _cause(candidate: Candidate) -> Cause:
-    return Cause(candidate.target.name, candidate.fault_class, candidate.witness.name)
-
-
-def _no_cause(picture: Picture) -> Hypothesis:
-    """Return the hypothesis that nothing is broken: sure of it if nothing deviates, else only at a loss."""
-    if picture.deviates:
-        evidence, confidence = "something deviates and no rule of the rulebook explains it", UNKNOWN_CONFIDENCE
-    else:
-        evidence, confidence = "no device deviates and the users' objective is met", CALM_CONFIDENCE
-    return Hypothesis(target=anyone(picture), fault_class="none", confidence=confidence, evidence=(evidence,))
-
-
-def by_model(picture: Picture, request: PlanRequested, answered: PlanAnswered, time_us: int) -> PlanProposed:
-    """Return the proposal that follows from a model's answer, or the rulebook's if the answer is of no use."""
+def by_model(
+    picture: Picture, request: PlanRequested, answered: PlanAnswered, time_us: int, form: PromptForm = "hypothesis"
+) -> PlanProposed:
+    """Return the proposal that follows from a model's answer; if the answer is of no use, the reasons for another try,
+    or the rulebook's proposal."""
     if answered.outcome != "ok":
         why = f"the model's endpoint gave no answer ({answered.outcome}): the rulebook decides"
         return by_rulebook(picture, request, time_us, (why,))
     try:
-        answer = read_answer(answered.response, picture.config.inventory)
+        if form == "plan":
+            return written(picture, request, read_draft(answered.response, picture.config.inventory), time_us)
+        return _weighed(picture, request, read_answer(answered.response, picture.config.inventory), time_us)
     except UnusableAnswerError as error:
-        return by_rulebook(
-            picture, request, time_us, (f"the model's answer is unusable, {error}: the rulebook decides",)
-        )
-    return _weighed(picture, request, answer, time_us)
+        if picture.config.asks_again:
+            return unusable(picture, request, error, form, time_us)
+        why = f"the model's answer is unusable, {error}: the rulebook decides"
+        return by_rulebook(picture, request, time_us, (why,))
+
+
+def unusable(
+    picture: Picture, request: PlanRequested, error: UnusableAnswerError, form: PromptForm, time_us: int
+) -> PlanProposed:
+    """Return a proposal that only says why a model's answer is no plan: the scheduler refuses it by these reasons, asks
+    once more, and the second time tells the rulebook to answer (spec 12)."""
+    known = error.reasons if isinstance(error, UnusablePlanError) else ()
+    reasons = known or (Reason(code=f"no_{form}", detail=f"the answer is unusable: {error}"),)
+    proposal = proposed(picture, request, no_cause(picture), (), "llm", time_us, ())
+    return proposal.model_copy(update={"unusable": reasons})
 
 
 def _weighed(picture: Picture, request: PlanRequested, answer: Answer, time_us: int) -> PlanProposed:
+    """Return the proposal for a model's hypothesis, compiled, held against the rulebook's."""
     cause, repairs = _mended(picture, answer)
     named = f"{cause.target} {cause.fault_class}"
-    if cause.fault_class != "none" and _is_spent(picture, cause):
+    if cause.fault_class != "none" and is_spent(picture, cause):
         why = f"the model named {named}, which was tried or seen not to be so: the rulebook decides"
         return by_rulebook(picture, request, time_us, (*repairs, why))
-    chosen = _best(picture)
+    chosen = best(picture)
     leader = chosen[0] if chosen else None
     agreed = leader is not None and (leader.target.name, leader.fault_class) == (cause.target, cause.fault_class)
-    rival = None if agreed or leader is None else _differing(picture, leader, cause)
+    if leader is not None and not agreed and is_clear(picture, leader):
+        return rulebook_leads(picture, request, leader, cause, repairs, time_us)
+    rival = None if agreed or leader is None else differing(picture, leader, cause)
     tasks = diagnosis(picture) if cause.fault_class == "none" and rival is None else tasks_for(picture, cause, rival)
     if not tasks:
         why = f"the model named {named}, against which nothing in the catalogue applies: the rulebook decides"
         return by_rulebook(picture, request, time_us, (*repairs, why))
-    hypothesis, remark = _hypothesis(cause, answer, leader, agreed)
+    hypothesis, remark = believed(cause, answer.confidence, leader, agreed)
     repairs = (*repairs, "the plan was compiled from the hypothesis", remark)
-    return _proposed(picture, request, hypothesis, tasks, "llm", time_us, repairs)
+    proposal = proposed(picture, request, hypothesis, tasks, "llm", time_us, repairs)
+    if picture.config.clear_margin is None:
+        return proposal
+    both = wanted_by_both(picture, tasks, cause, leader)
+    return proposal.model_copy(update={"filled": (COMPILED,), "agreed": both})
 
 
 def _mended(picture: Picture, answer: Answer) -> tuple[Cause, tuple[str, ...]]:
@@ -148,55 +129,3 @@ def _mended(picture: Picture, answer: Answer) -> tuple[Cause, tuple[str, ...]]:
         return Cause(answer.target, answer.fault_class), answer.repairs
     note = f"target {answer.target} mended to its cache {caches[0]}"
     return Cause(caches[0], answer.fault_class, answer.target), (*answer.repairs, note)
-
-
-def _is_spent(picture: Picture, cause: Cause) -> bool:
-    tried = was_tried(picture, cause.target, cause.fault_class) > 0
-    return tried or is_contradicted(picture, cause.target, cause.fault_class)
-
-
-def _differing(picture: Picture, leader: Candidate, cause: Cause) -> Cause | None:
-    """Return the rulebook's cause if it wants another repair than the model's."""
-    return None if _same_repair(picture, leader, cause.target, cause.fault_class) else _cause(leader)
-
-
-def _hypothesis(cause: Cause, answer: Answer, leader: Candidate | None, agreed: bool) -> tuple[Hypothesis, str]:
-    """Return the model's hypothesis with the confidence that the rulebook leaves it, and a remark on both."""
-    said = f"the model names {cause.target} {cause.fault_class} with confidence {answer.confidence:.2f}"
-    if agreed and leader is not None:
-        confidence = 1.0 - (1.0 - answer.confidence) * (1.0 - min(leader.score, HIGHEST))
-        evidence, remark = (said, *leader.evidence), "model and rulebook agree: confidence raised"
-    elif leader is not None:
-        confidence = answer.confidence * DISAGREED
-        rules = f"the rulebook leads with {leader.target.name} {leader.fault_class} ({leader.score:.2f})"
-        evidence, remark = (said, rules), f"{rules}: confidence lowered, both are confirmed before anything is done"
-    else:
-        confidence, evidence = answer.confidence, (said,)
-        remark = "the rulebook has no candidate: the model's hypothesis stands alone"
-    hypothesis = Hypothesis(
-        target=cause.target,
-        fault_class=cause.fault_class,
-        confidence=round(min(confidence, HIGHEST), 3),
-        evidence=evidence,
-    )
-    return hypothesis, remark
-
-
-def _proposed(
-    picture: Picture,
-    request: PlanRequested,
-    hypothesis: Hypothesis,
-    tasks: tuple[PlanTask, ...],
-    origin: Literal["rulebook", "llm"],
-    time_us: int,
-    repairs: tuple[str, ...],
-) -> PlanProposed:
-    return PlanProposed(
-        incident=request.incident,
-        version=request.version,
-        attempt=request.attempt,
-        plan=plan_of(picture, request, hypothesis, tasks, origin=origin, time_us=time_us),
-        origin=origin,
-        decision_tag="LLM_DECISION" if origin == "llm" else "DETERMINISTIC",
-        repairs=repairs,
-    )

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from broker.contracts.incident import IncidentClosed
 from broker.contracts.machine import Command, Event, Publish
-from broker.contracts.plan import PlanAnswered, PlanPrompted, PlanProposed, PlanRequested
+from broker.contracts.plan import PlanAnswered, PlanPrompted, PlanProposed, PlanRequested, PromptForm
 from broker.contracts.task import Result
 from broker.contracts.telemetry import Telemetry
+from planner_svc.core import question
 from planner_svc.core.config import PlannerConfig
-from planner_svc.core.context import look
+from planner_svc.core.context import Picture, look
 from planner_svc.core.decide import Waiting, by_model, by_rulebook, is_ripe
 from planner_svc.core.prompt import messages, prompt_hash
 from planner_svc.core.state import (
@@ -103,15 +104,24 @@ class PlannerMachine:
         if any(reason.code == TIMED_OUT for reason in entry.request.rejected):
             why = ("the attempt before brought no plan in time: the rulebook decides",)
             return self._propose(state, by_rulebook(picture, entry.request, time_us, why))
-        turns = messages(picture)
-        asked = PlanPrompted(
-            incident=incident,
-            version=entry.request.version,
-            attempt=entry.request.attempt,
+        asked = self._prompt(picture, entry.request)
+        return with_prompt(state, incident, asked.prompt_hash, asked.form), (Publish(asked),)
+
+    def _prompt(self, picture: Picture, request: PlanRequested) -> PlanPrompted:
+        """Return the question to the model: by the template of the mode's form, or as before there were any."""
+        form: PromptForm = "plan" if self.config.mode == "full" else "hypothesis"
+        template = self.config.template(form)
+        turns = messages(picture) if template is None else question.messages(picture, template)
+        return PlanPrompted(
+            incident=request.incident,
+            version=request.version,
+            attempt=request.attempt,
             messages=turns,
             prompt_hash=prompt_hash(turns),
+            form="hypothesis" if template is None else form,
+            template="" if template is None else template.label,
+            template_hash="" if template is None else template.hash,
         )
-        return with_prompt(state, incident, asked.prompt_hash), (Publish(asked),)
 
     def _on_answered(self, state: PlannerState, answered: PlanAnswered, time_us: int) -> Step:
         """Turn the answer to the prompt that is open into a plan; late answers to older prompts are nobody's."""
@@ -121,7 +131,7 @@ class PlannerMachine:
         if (entry.request.version, entry.request.attempt) != (answered.version, answered.attempt):
             return state, ()
         picture = look(self.config, state, entry.request)
-        return self._propose(state, by_model(picture, entry.request, answered, time_us))
+        return self._propose(state, by_model(picture, entry.request, answered, time_us, entry.form))
 
     def _propose(self, state: PlannerState, proposal: PlanProposed) -> Step:
         said = Publish(proposal, tag=proposal.decision_tag)

@@ -76,7 +76,7 @@ def _weigh(picture: Picture, rule: Rule, sign: Sign) -> Candidate | None:
     if target is None or not target.managed or not _fits(picture, rule, sign):
         return None
     score = rule.weight
-    if sign.from_log:
+    if sign.from_log or rule.log is not None:
         score *= FROM_LOG
     if rule.now and not sign.current:
         score *= NOT_CURRENT
@@ -122,6 +122,8 @@ def _fits(picture: Picture, rule: Rule, sign: Sign) -> bool:
         return False
     if rule.at_least_own_ms > (_own_ms(picture, sign) or 0.0):
         return False
+    if rule.log is not None and not _logged(picture, sign, rule.log):
+        return False
     if rule.dependencies != "any" and (rule.dependencies == "several") != (_dependencies_with(picture, sign) > 1):
         return False
     return rule.clients == "any" or (rule.clients == "several") == (_clients_with(picture, sign) > 1)
@@ -131,6 +133,13 @@ def _own_ms(picture: Picture, sign: Sign) -> float | None:
     """Return how long the device's own probe waited for the newest answer."""
     view = picture.views.get(sign.device.name)
     return view.newest.latency_ms if view is not None else None
+
+
+def _logged(picture: Picture, sign: Sign, pattern: str) -> bool:
+    """Tell whether a log sample of the device holds a pattern."""
+    view = picture.views.get(sign.device.name)
+    samples = view.samples if view is not None else ()
+    return any(s.log_sample and re.search(pattern, s.log_sample, re.IGNORECASE) for s in samples)
 
 
 def _dependencies_with(picture: Picture, sign: Sign) -> int:

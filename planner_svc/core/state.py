@@ -10,9 +10,11 @@ from typing import TypeVar
 from pydantic import Field
 
 from broker.contracts.base import Frozen, Scalar
-from broker.contracts.plan import Plan, PlanRequested
+from broker.contracts.excerpt import META_KEY, Excerpt, decode_excerpts
+from broker.contracts.plan import Plan, PlanRequested, PromptForm
 from broker.contracts.task import Result
 from broker.contracts.telemetry import Status, Telemetry
+from broker.errors import SchemaError
 
 ValueT = TypeVar("ValueT")
 
@@ -54,6 +56,8 @@ class Open(Frozen):
     since_us: int
     traffic_samples: int = 0
     prompt_hash: str | None = None
+    form: PromptForm = "hypothesis"
+    """What the model was asked for."""
 
 
 class Asked(Frozen):
@@ -80,6 +84,8 @@ class Past(Frozen):
     findings: tuple[Finding, ...] = ()
     outcomes: tuple[str, ...] = ()
     """Results in one sentence each, newest last; untrusted."""
+    excerpts: tuple[Excerpt, ...] = ()
+    """What a search of the runbooks and past incidents brought last; untrusted."""
 
 
 class PlannerState(Frozen):
@@ -157,9 +163,9 @@ def with_traffic_sample(state: PlannerState) -> PlannerState:
     return state.model_copy(update={"open": opened})
 
 
-def with_prompt(state: PlannerState, incident: str, prompt_hash: str) -> PlannerState:
+def with_prompt(state: PlannerState, incident: str, prompt_hash: str, form: PromptForm = "hypothesis") -> PlannerState:
     """Return the state in which a model was asked for an incident's open request."""
-    asked = state.open[incident].model_copy(update={"prompt_hash": prompt_hash})
+    asked = state.open[incident].model_copy(update={"prompt_hash": prompt_hash, "form": form})
     return state.model_copy(update={"open": {**state.open, incident: asked}})
 
 
@@ -196,9 +202,21 @@ def with_result(state: PlannerState, result: Result, time_us: int) -> PlannerSta
         update={
             "findings": findings,
             "outcomes": (*past.outcomes, sentence)[-MAX_OUTCOMES:],
+            "excerpts": _excerpts(result) or past.excerpts,
         }
     )
     return state.model_copy(update={"past": {**state.past, result.incident: past}, "changed_us": changed_us})
+
+
+def _excerpts(result: Result) -> tuple[Excerpt, ...]:
+    """Return what a search brought; nothing if it brought none, or what no search may bring."""
+    text = result.meta.get(META_KEY)
+    if result.status != "OK" or result.kind != "runbook" or not isinstance(text, str):
+        return ()
+    try:
+        return decode_excerpts(text)
+    except SchemaError:
+        return ()
 
 
 def without_incident(state: PlannerState, incident: str) -> PlannerState:

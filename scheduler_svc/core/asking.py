@@ -5,6 +5,7 @@ from __future__ import annotations
 from broker.contracts.incident import IncidentClosed, IncidentVerdict
 from broker.contracts.machine import Command, Publish
 from broker.contracts.plan import PlanRequested, Reason, Tried
+from scheduler_svc.core import repeat
 from scheduler_svc.core.state import MAX_FAILURES, Closed, Commitment, Incident, clip
 from scheduler_svc.core.turn import Change, Turn, cancel
 
@@ -13,7 +14,7 @@ def ask(turn: Turn, incident: Incident) -> Change:
     """Ask for the next attempt of the version after the committed one, with everything a replan has to know."""
     version, attempts = incident.version + 1, incident.asked
     attempt = attempts[-1] + 1 if len(attempts) == version else 1
-    rulebook_only = incident.refusals >= turn.config.max_refusals
+    rulebook_only = incident.refusals >= turn.config.max_refusals or incident.unanswered
     request = PlanRequested(
         incident=incident.incident,
         version=version,
@@ -23,6 +24,7 @@ def ask(turn: Turn, incident: Incident) -> Change:
         failures=incident.failures + incident.deviations if incident.version else (),
         rejected=incident.rejected,
         rulebook_only=rulebook_only,
+        dialogue=incident.dialogue,
     )
     timer = turn.timer("planning-timeout", turn.config.planning_timeout_s, incident.incident, f"v{version}", attempt)
     asked = (*attempts[: version - 1], attempt)
@@ -38,7 +40,7 @@ def ask_again(turn: Turn, incident: Incident, rejected: tuple[Reason, ...]) -> C
     """
     flapping = any(one.code == "flapping" for one in rejected)
     rulebook_had_its_turn = incident.rulebook_only and not flapping
-    last_attempt = turn.config.max_refusals + 3
+    last_attempt = turn.config.max_refusals + 3 + len(incident.dialogue)
     if rulebook_had_its_turn or incident.asked[-1] >= last_attempt:
         return give_up(turn, incident, f"no plan: {rejected[0].detail}" if rejected else "no plan")
     again = incident.model_copy(update={"refusals": incident.refusals + 1, "rejected": rejected})
@@ -83,7 +85,12 @@ def with_failure(incident: Incident, sentence: str) -> Incident:
     return incident.model_copy(update={"failures": (*incident.failures, clip(sentence))[-MAX_FAILURES:]})
 
 
-def with_tried(incident: Incident, commitment: Commitment, outcome: str) -> Incident:
+def with_tried(turn: Turn, incident: Incident, commitment: Commitment, outcome: str) -> Incident:
     """Return the incident with the committed plan's hypothesis counted as tried; one plan counts once."""
-    tried = Tried(hypothesis=commitment.hypothesis, outcome=clip(outcome))
-    return incident.model_copy(update={"tried": (*incident.tried, tried)})
+    if not turn.config.remembers_failed:
+        tried = Tried(hypothesis=commitment.hypothesis, outcome=clip(outcome))
+        return incident.model_copy(update={"tried": (*incident.tried, tried)})
+    tried = repeat.told(commitment, outcome)
+    mark = repeat.mark_of(commitment.hypothesis, [task.plan_task for task in commitment.tasks])
+    failed = (*incident.failed, mark) if mark and mark not in incident.failed else incident.failed
+    return incident.model_copy(update={"tried": (*incident.tried, tried), "failed": failed})

@@ -32,7 +32,15 @@ class SchedulerConfig(Frozen):
     """The same plan difference from the same origin within this time is refused (spec 12)."""
     redelivery_slack_s: Seconds = 11.0
     """Added to a task's own time: what the broker needs to hand it to another worker twice, and a timer's lateness."""
-    auto_approve: Literal["safe", "risky"] = "risky"
-    """Highest risk that goes ahead without a person."""
+    auto_approve: Literal["safe", "agreed", "risky"] = "risky"
+    """Highest risk that goes ahead without a person. agreed: risky where rulebook and model both want it."""
     definite_errors: tuple[str, ...] = ("refused", "precondition", "unhealthy")
     """Error codes of a FAIL that a retry cannot change: a replan follows at once."""
+    max_questions: Annotated[int, Field(ge=0, le=3)] = 0
+    """Clarifying questions that an incident may ask. 0 here, since recordings from before questions hold no number;
+    the roles' setting is higher."""
+    question_timeout_s: Seconds = 120.0
+    """How long the operator's answer is waited for."""
+    remembers_failed: bool = False
+    """True: a replan is told what was done and seen, and no plan that failed is taken again. False here for the same
+    reason; the roles decide with True."""

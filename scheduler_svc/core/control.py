@@ -8,6 +8,7 @@ from scheduler_svc.core import asking
 from scheduler_svc.core.execution import advance, armed
 from scheduler_svc.core.incidents import on_verify_timeout
 from scheduler_svc.core.planning import judge_held, on_planning_timeout
+from scheduler_svc.core.questions import on_question_timeout
 from scheduler_svc.core.state import Incident
 from scheduler_svc.core.tasks import on_retry, on_task_timeout
 from scheduler_svc.core.turn import Change, Turn, cancel
@@ -48,6 +49,8 @@ def on_due(turn: Turn, incident: Incident, timer: Timer) -> Change:
 def _of_phase(turn: Turn, incident: Incident, timer: Timer) -> Change:
     if incident.phase == "verifying":
         return on_verify_timeout(turn, incident)
+    if timer.purpose == "question-timeout":
+        return on_question_timeout(turn, incident)
     if timer.purpose == "replan-wait":
         return asking.ask(turn, incident)
     return on_planning_timeout(turn, incident)

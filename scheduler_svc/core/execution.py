@@ -67,7 +67,7 @@ def _move(
         return commitment, ()
     if task.plan_task.when is not None and not _holds(commitment, task.plan_task.when):
         return commitment.with_task(task.model_copy(update={"status": "skipped"})), ()
-    if _needs_a_person(turn.config, task):
+    if _needs_a_person(turn.config, commitment, task):
         asked = commitment.with_task(task.model_copy(update={"status": "approval"}))
         return asked, (_approval_request(incident, commitment, task),)
     return _dispatch(turn, incident, commitment, task)
@@ -87,13 +87,20 @@ def _holds(commitment: Commitment, when: Condition) -> bool:
     return isinstance(given, bool) == isinstance(wanted, bool) and given == wanted
 
 
-def _needs_a_person(config: SchedulerConfig, task: TaskState) -> bool:
-    risk = CATALOGUE[task.plan_task.type].risk
-    return risk == "risky" and config.auto_approve == "safe" and not task.approved
+def _needs_a_person(config: SchedulerConfig, commitment: Commitment, task: TaskState) -> bool:
+    """Whatever acts in a plan whose meaning code has mended waits for a person, however little is at risk."""
+    entry = CATALOGUE[task.plan_task.type]
+    if task.approved or not entry.changes_world:
+        return False
+    if commitment.mended:
+        return True
+    alone = config.auto_approve == "safe" or (config.auto_approve == "agreed" and not commitment.agreed)
+    return entry.risk == "risky" and alone
 
 
 def _approval_request(incident: Incident, commitment: Commitment, task: TaskState) -> Publish:
     order, believed = task.plan_task, commitment.hypothesis
+    why = f"{believed.fault_class} of {believed.target} is believed, confidence {believed.confidence:.2f}"
     return Publish(
         ApprovalRequested(
             incident=incident.incident,
@@ -101,7 +108,7 @@ def _approval_request(incident: Incident, commitment: Commitment, task: TaskStat
             binding=binding(order.type, order.target, order.args),
             action=order.type,
             target=order.target,
-            why=f"{believed.fault_class} of {believed.target} is believed, confidence {believed.confidence:.2f}",
+            why=f"{why}; the plan was mended: {commitment.mended}" if commitment.mended else why,
         ),
         commitment.tag,
     )
@@ -166,7 +173,7 @@ def _drain(turn: Turn, incident: Incident, commitment: Commitment) -> Change:
         return drained, tuple(said)
     counted = drained.model_copy(update={"actions": drained.actions + actions_of(commitment)})
     if _was_acted_on(commitment):
-        counted = asking.with_tried(counted, commitment, counted.failures[-1])
+        counted = asking.with_tried(turn, counted, commitment, counted.failures[-1])
     change, commands = asking.replan(turn, counted)
     return change, (*commands, *said)
 

@@ -87,5 +87,5 @@ def _bad(turn: Turn, incident: Incident, why: str) -> Change:
     sentence = f"check of plan version {incident.version} failed: {why or 'no reason was given'}"
     noted = asking.with_failure(incident, sentence)
     if incident.commitment is not None:
-        noted = asking.with_tried(noted, incident.commitment, sentence)
+        noted = asking.with_tried(turn, noted, incident.commitment, sentence)
     return asking.replan(turn, noted)

@@ -70,6 +70,12 @@ def _of_incident(config: SchedulerConfig, incident: Incident, halted: bool) -> I
         yield "a phase timer while executing"
     if incident.phase != "executing" and not (incident.timer_id or incident.held):
         yield f"{incident.phase} waits for nothing"
+    if incident.open_question and not (incident.phase == "planning" and incident.timer_id):
+        yield "a question is open and nothing waits for its answer"
+    if incident.open_question and incident.dialogue[-1].answer is not None:
+        yield "the open question has its answer"
+    if len(incident.dialogue) > config.max_questions:
+        yield f"{len(incident.dialogue)} questions were asked"
     if incident.held and not (halted and incident.phase == "planning"):
         yield "a proposal is held without a halt"
     yield from _of_bounds(incident)

@@ -41,6 +41,8 @@ class SchedulerMachine:
         tokens = subject.split(".")
         if tokens[:3] == ["triage", "due", MACHINE]:
             return len(tokens) == 4
+        if tokens[:2] == ["triage", "incident"] and tokens[3:4] == ["answered"]:
+            return len(tokens) == 5
         return tokens[0] == "triage" and any(tokens[1:2] == [topic] and end in ("", tokens[-1]) for topic, end in READS)
 
     def initial(self) -> SchedulerState:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from broker.contracts.machine import Command, Publish
 from broker.contracts.plan import Hypothesis, PlanAccepted, PlanProposed, PlanRejected, PlanTask, Reason
-from scheduler_svc.core import asking, flap, graph, tie, validate
+from scheduler_svc.core import asking, flap, graph, questions, repeat, tie, validate
 from scheduler_svc.core.execution import advance
 from scheduler_svc.core.state import Commitment, Flap, Incident, TaskState, clip
 from scheduler_svc.core.turn import Change, Turn, cancel
@@ -52,9 +52,13 @@ def judge_held(turn: Turn, incident: Incident) -> Change:
 
 def _judge(turn: Turn, incident: Incident, proposals: Sequence[PlanProposed]) -> Change:
     winner: PlanProposed | None = None
+    asks: PlanProposed | None = None
     said: list[Command] = []
     of_newest: tuple[Reason, ...] = ()
     for proposal in tie.prefer(proposals):
+        if asks is None and questions.may_ask(turn, incident, proposal):
+            asks, incident = proposal, _with_judged(incident, proposal)
+            continue
         reasons, incident = _reasons(turn, _with_judged(incident, proposal), proposal)
         if not reasons and winner is None:
             winner = proposal
@@ -63,13 +67,17 @@ def _judge(turn: Turn, incident: Incident, proposals: Sequence[PlanProposed]) ->
         said.append(_rejection(proposal, reasons))
         if proposal.attempt == incident.asked[-1]:
             of_newest = reasons
+    if winner is None and asks is not None:
+        change, commands = questions.pose(turn, incident, asks)
+        return change, (*said, *commands)
+    said += [_rejection(asks, (_lost_to(winner),))] if asks is not None else []
     change, commands = _commit(turn, incident, winner) if winner else _none_will_do(turn, incident, of_newest)
     return change, (*said, *commands)
 
 
 def _reasons(turn: Turn, incident: Incident, proposal: PlanProposed) -> tuple[tuple[Reason, ...], Incident]:
     """Return why not, and the incident with the plan difference remembered if the plan as such is sound."""
-    found = validate.faults(proposal.plan, turn.config.inventory, proposal.version)
+    found = proposal.unusable or _faults(turn, incident, proposal)
     if found:
         return found, incident
     window_s, origin = turn.config.anti_flap_s, proposal.origin
@@ -79,6 +87,19 @@ def _reasons(turn: Turn, incident: Incident, proposal: PlanProposed) -> tuple[tu
         found = (validate.reason("flapping", detail),)
     flaps = flap.remember(incident.flaps, Flap(fingerprint=mark, origin=origin, time_us=turn.now_us), window_s)
     return found, incident.model_copy(update={"flaps": flaps})
+
+
+def _faults(turn: Turn, incident: Incident, proposal: PlanProposed) -> tuple[Reason, ...]:
+    """Return why the plan cannot be carried out. One that asks what may not be asked is judged by its tasks."""
+    plan = proposal.plan
+    may_not = questions.why_not(turn, incident, proposal)
+    if may_not is not None and not plan.tasks:
+        return (may_not,)
+    found = validate.faults(plan, turn.config.inventory, proposal.version)
+    if not found and turn.config.remembers_failed and repeat.mark_of(plan.hypothesis, plan.tasks) in incident.failed:
+        believed = f"{plan.hypothesis.fault_class} of {plan.hypothesis.target}"
+        return (validate.reason("failed_before", f"the same actions for {believed} were tried and did not help"),)
+    return found
 
 
 def _commit(turn: Turn, incident: Incident, proposal: PlanProposed) -> Change:
@@ -91,12 +112,17 @@ def _commit(turn: Turn, incident: Incident, proposal: PlanProposed) -> Change:
     by_name = {task.task_id: task for task in plan.tasks}
     tasks = tuple(TaskState(plan_task=by_name[name], task_id=f"v{version}-{name}") for layer in order for name in layer)
     commitment = Commitment(
-        plan_id=plan.plan_id, tag=proposal.decision_tag, hypothesis=_brief(plan.hypothesis), tasks=tasks
+        plan_id=plan.plan_id,
+        tag=proposal.decision_tag,
+        hypothesis=_brief(plan.hypothesis),
+        tasks=tasks,
+        agreed=proposal.agreed,
+        mended=clip("; ".join(proposal.repairs) or "it does not say how") if proposal.mended else "",
     )
     stop = cancel(incident.timer_id)
     changed = {
         "phase": "executing", "version": version, "commitment": commitment, "timer_id": "",
-        "rejected": (), "refusals": 0, "deviations": (),
+        "rejected": (), "refusals": 0, "deviations": (), "open_question": 0, "unanswered": False,
     }  # fmt: skip
     change, said = advance(turn, incident.model_copy(update=changed))
     return change, (Publish(accepted), *said, *stop)

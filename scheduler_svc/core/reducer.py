@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from broker.contracts.base import Contract
 from broker.contracts.control import ApprovalDenied, ApprovalGranted, Halt, Resume, Timer
-from broker.contracts.incident import IncidentReported
+from broker.contracts.incident import IncidentAnswered, IncidentReported
 from broker.contracts.machine import Command, Event
 from broker.contracts.monitor import Deviation, Verified
 from broker.contracts.plan import PlanProposed
@@ -14,6 +14,7 @@ from scheduler_svc.core.config import SchedulerConfig
 from scheduler_svc.core.control import on_due, on_resume
 from scheduler_svc.core.incidents import on_deviation, on_reported, on_verified, settle
 from scheduler_svc.core.planning import on_proposed
+from scheduler_svc.core.questions import on_answered
 from scheduler_svc.core.state import Incident, SchedulerState
 from scheduler_svc.core.tasks import on_result
 from scheduler_svc.core.turn import Change, Turn
@@ -58,6 +59,8 @@ def _of_incident(turn: Turn, active: Incident, payload: Contract) -> Change:
             return on_verified(turn, active, payload)
         case Deviation():
             return on_deviation(turn, active, payload)
+        case IncidentAnswered():
+            return on_answered(turn, active, payload)
         case ApprovalGranted():
             return on_granted(turn, active, payload)
         case ApprovalDenied():

@@ -14,6 +14,7 @@ States of a task of the committed plan:
 
 ```
    waiting ──▶ running ──▶ ok                 waiting ──▶ skipped      its `when` is false
+                                              running ──▶ skipped      advice that did not come: done without
       ▲  │        │ ├────▶ failed             approval ─▶ failed       denied
       │  ▼        ▼ │                         waiting, approval, backoff ──▶ dropped   another task failed for good
    approval    backoff ──▶ waiting
@@ -30,7 +31,7 @@ from pydantic import Field
 
 from broker.contracts.base import Frozen, Scalar
 from broker.contracts.incident import IncidentVerdict
-from broker.contracts.plan import DecisionTag, Hypothesis, PlanProposed, PlanTask, Reason, Tried
+from broker.contracts.plan import DecisionTag, Exchange, Hypothesis, PlanProposed, PlanTask, Reason, Tried
 
 Phase = Literal["planning", "executing", "verifying"]
 Status = Literal["waiting", "approval", "running", "backoff", "ok", "skipped", "failed", "dropped"]
@@ -82,6 +83,10 @@ class Commitment(Frozen):
     hypothesis: Hypothesis
     tasks: tuple[TaskState, ...]
     """In an order in which every task stands after its dependencies."""
+    agreed: bool = False
+    """Rulebook and model, each for itself, want every action of it."""
+    mended: str = ""
+    """What code had to mend in what it means, in one sentence; empty if nothing."""
 
     def of(self, plan_task_id: str) -> TaskState | None:
         """Return the task by its name in the plan, or None."""
@@ -111,6 +116,7 @@ class Ignored(Frozen):
     proposals: int = 0
     results: int = 0
     approvals: int = 0
+    answers: int = 0
 
 
 class Incident(Frozen):
@@ -120,7 +126,7 @@ class Incident(Frozen):
     text: str
     phase: Phase = "planning"
     timer_id: str = ""
-    """The timer of the phase: planning, the wait after flapping, or verification."""
+    """The timer of the phase: planning, the wait after flapping or for an answer, or verification."""
     version: int = 0
     """Plans committed to. Grows at each commit and never otherwise (spec 6)."""
     asked: tuple[int, ...] = ()
@@ -129,6 +135,12 @@ class Incident(Frozen):
     """Refusals and time-outs of the version being planned."""
     rulebook_only: bool = False
     """What the newest request said."""
+    dialogue: tuple[Exchange, ...] = ()
+    """Clarifying questions of this incident, oldest first."""
+    open_question: int = 0
+    """Number of the question that waits for its answer; 0: none does."""
+    unanswered: bool = False
+    """Nobody answered the last question in time: the version being planned is the rulebook's."""
     rejected: tuple[Reason, ...] = ()
     """Why the newest attempt brought no plan."""
     judged: tuple[tuple[int, int], ...] = ()
@@ -140,6 +152,8 @@ class Incident(Frozen):
     failures: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
     flaps: tuple[Flap, ...] = ()
+    failed: tuple[str, ...] = ()
+    """Marks of the plans that failed (`repeat.py`)."""
     actions: int = 0
     """Tasks that changed the world and ended OK, over all plans that have ended."""
     ignored: Ignored = Ignored()

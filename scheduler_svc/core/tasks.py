@@ -58,8 +58,11 @@ def failed_attempt(
     """Retry after a wait that doubles (spec 6), or let the task fail for good.
 
     It fails for good when its attempts are used up (said as a dead letter), when the failure is definite, or when
-    another task has failed for good and the plan is being wound up.
+    another task has failed for good and the plan is being wound up. Advice that does not come is done without.
     """
+    if CATALOGUE[task.plan_task.type].advice:
+        without = task.model_copy(update={"status": "skipped", "timer_id": ""})
+        return advance(turn, _with(incident, commitment, without))
     used_up = task.attempt > turn.config.retries
     if not (definite or used_up or commitment.has("failed")):
         wait = turn.config.backoff_base_s * 2 ** (task.attempt - 1)

@@ -15,7 +15,9 @@
 | `bad_argument` | an argument, or the target's kind, lies outside the catalogue's bounds |
 | `bad_condition` | `when` asks a task that need not have ended, or a fact its type does not give |
 
-Three further codes are given elsewhere: `flapping` (flap.py), `lost_tie` and `superseded` (planning.py).
+Further codes are given elsewhere: `flapping` (flap.py), `lost_tie`, `superseded` and `failed_before` (planning.py,
+repeat.py), `no_more_questions` and `asked_before` (questions.py). A planner that could make no plan of a model's answer
+says why itself.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 
-from deploy.embedded.ports import is_free
+from deploy.sockets import is_free
 from services.inventory.ports import OFFSETS, SPAN
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.runbook.errors import StoreDownError as RunbooksDownError
 from auditor_svc.api import StoreDownError, StoreRefusedError
 from broker.errors import BrokerDownError, BrokerError
 from broker.runtime.exits import Exit
@@ -16,7 +17,8 @@ from deploy.errors import NotReadyError
 @pytest.fixture
 def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The volume `prepare`, and no waiting between tries."""
-    for name in ("nats-admin.password", "auditor.password", "operator.password", "audit-admin.dsn"):
+    passwords = ("nats-admin.password", "auditor.password", "operator.password", "runbooks.password")
+    for name in (*passwords, "audit-admin.dsn"):
         (tmp_path / name).write_text(f"{name}\n")
     monkeypatch.setattr(prepare, "SECRETS", tmp_path)
     monkeypatch.setattr(prepare, "RETRY_S", 0.0)
@@ -33,6 +35,8 @@ class Servers:
         monkeypatch.setattr(prepare, "ensure", self.broker)
         monkeypatch.setattr(prepare, "prepare_audit_store", self.database)
         monkeypatch.setattr(prepare, "admit_operator", self.operator)
+        monkeypatch.setattr(prepare, "prepare_runbooks", self.runbooks)
+        monkeypatch.setattr(prepare, "let_read_repaired", self.views)
 
     async def broker(self, url: str, password: str, replicas: int) -> None:
         self.asked.append(("broker", url, password, replicas))
@@ -49,13 +53,23 @@ class Servers:
     async def operator(self, dsn: str, role: str, password: str) -> None:
         self.asked.append(("operator", dsn, role, password))
 
+    async def runbooks(self, dsn: str, role: str, password: str) -> None:
+        self.asked.append(("runbooks", dsn, role, password))
+        if len([row for row in self.asked if row[0] == "runbooks"]) <= self.down_for:
+            raise RunbooksDownError("nobody listens")
+
+    async def views(self, dsn: str, role: str) -> None:
+        self.asked.append(("views", dsn, role))
+
 
 def test_servers_that_are_still_starting_are_waited_for(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     servers = Servers(monkeypatch, down_for=3)
     assert prepare.main() == 0
     assert servers.asked.count(("broker", "nats://nats:4222", "nats-admin.password", 1)) == 4
-    assert servers.asked.count(("database", "audit-admin.dsn", "auditor", "auditor.password")) == 4
-    assert servers.asked.count(("operator", "audit-admin.dsn", "operator", "operator.password")) == 1
+    assert servers.asked.count(("database", "audit-admin.dsn", "auditor", "auditor.password")) == 7
+    assert servers.asked.count(("operator", "audit-admin.dsn", "operator", "operator.password")) == 4
+    assert servers.asked.count(("runbooks", "audit-admin.dsn", "runbooks", "runbooks.password")) == 4
+    assert servers.asked[-1] == ("views", "audit-admin.dsn", "runbooks")
 
 
 def test_three_nodes_keep_the_journal_of_a_cluster(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

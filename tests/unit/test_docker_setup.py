@@ -127,6 +127,26 @@ def test_what_was_lost_comes_back_with_the_same_secrets(made: Path, tmp_path: Pa
     assert (root / "role-log/passphrase").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_vault_of_before_gets_what_is_new_and_keeps_the_rest(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "volumes"
+    shutil.copytree(made, root, symlinks=True)
+    vault = {name: root / volumes.VAULT / name for name in ("containers.json", "secrets.json")}
+    old = {name: json.loads(path.read_bytes()) for name, path in vault.items()}
+    del old["containers.json"]["passphrases"]["runbook"]
+    del old["secrets.json"]["runbooks_db_password"]
+    for name, path in vault.items():
+        path.write_text(json.dumps(old[name]))
+    for path in (root / volumes.role_volume("runbook")).iterdir():
+        path.unlink()
+    asyncio.run(set_up(root))
+    now = {name: json.loads(path.read_bytes()) for name, path in vault.items()}
+    assert now["containers.json"]["passphrases"].items() > old["containers.json"]["passphrases"].items()
+    assert now["secrets.json"].items() > old["secrets.json"].items()
+    passphrase = (root / "role-runbook/passphrase").read_text().strip()
+    assert load(root / "role-runbook/runbook.keys", passphrase).owner == "runbook"
+    assert now["secrets.json"]["runbooks_db_password"] in (root / "role-runbook/runbooks.dsn").read_text()
+
+
 def test_rotation_gives_every_role_a_new_version_and_keeps_the_old(made: Path, tmp_path: Path) -> None:
     root = tmp_path / "volumes"
     shutil.copytree(made, root, symlinks=True)

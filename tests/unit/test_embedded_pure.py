@@ -160,6 +160,18 @@ def test_a_home_of_a_version_without_the_operators_login_gets_one_when_it_goes_u
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_home_of_before_the_runbooks_gets_their_password_and_keeps_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    drawn = json.loads(ensure_secrets(path).encode())
+    drawn.pop("runbooks_db_password")
+    path.write_text(json.dumps(drawn))
+    later = ensure_secrets(path)
+    assert json.loads(later.encode()).items() >= drawn.items()
+    assert len(later.runbooks_db_password) == 48
+    assert ensure_secrets(path) == later
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_damaged_secrets_and_an_empty_passphrase_are_refused(tmp_path: Path) -> None:
     (tmp_path / "secrets.json").write_text("{}")
     for reads in (ensure_secrets, read_secrets):
@@ -204,7 +216,12 @@ def test_roles_get_their_settings_and_nothing_else_of_the_caller(plan: Plan) -> 
     assert by_name["planner-1"]["TRIAGE_MODEL_URL"] == "http://m"
     assert by_name["planner-1"]["TRIAGE_ROLE"] == "planner"
     assert not any("AWS_KEY" in environment for environment in by_name.values())
-    assert [name for name, environment in by_name.items() if "TRIAGE_AUDIT_DSN" in environment] == ["auditor-1"]
+    audit = {name: env["TRIAGE_AUDIT_DSN"] for name, env in by_name.items() if "TRIAGE_AUDIT_DSN" in env}
+    assert audit.keys() == {"auditor-1", "runbook-agent-1"}
+    assert audit["auditor-1"].startswith("postgresql://auditor:")
+    assert audit["runbook-agent-1"].startswith("postgresql://runbooks:"), "a user that sees two views of it"
+    runbooks = [name for name, env in by_name.items() if "TRIAGE_RUNBOOKS_DSN" in env]
+    assert runbooks == ["runbook-agent-1"]
     assert "scheduler-2" not in by_name
     assert by_name["auditor-1"]["TRIAGE_AUDIT_DSN"] == plan.audit_dsn
     assert plan.audit_operator_dsn not in str(by_name)

@@ -9,7 +9,7 @@ import pytest
 from broker.runtime.settings import Settings
 from planner_svc.__main__ import make_machine
 from planner_svc.config import model_settings
-from planner_svc.errors import ModelKeyError
+from planner_svc.errors import ModelAddressError, ModelKeyError
 from tests.support.planner_world import shop
 
 
@@ -53,3 +53,25 @@ def test_file_without_a_key_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_missing_key_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelKeyError, match="cannot be read"):
         model_settings(settings(tmp_path, model_key_file=tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://u:secret-word@[::1",
+        "http://u:secret-word@127.0.0.1:99999/v1",
+        "http://u:secret-word@127.0.0.1:x/v1",
+        "http://:80",
+        "http://localhost:1234/v1?key=secret-word",
+        "http://localhost:1234/v1#secret-word",
+    ],
+)
+def test_impossible_address_of_an_endpoint_is_refused_without_quoting_it(tmp_path: Path, address: str) -> None:
+    with pytest.raises(ModelAddressError, match="model_url is no address") as caught:
+        model_settings(settings(tmp_path, model_url=address))
+    assert "secret-word" not in str(caught.value)
+
+
+def test_token_limits_follow_the_settings(tmp_path: Path) -> None:
+    chosen = model_settings(settings(tmp_path, model_max_tokens=64, model_plan_max_tokens=1_500))
+    assert (chosen.max_tokens, chosen.plan_max_tokens) == (64, 1_500)

@@ -368,7 +368,7 @@ def test_denied_in_the_last_version_closes_unresolved() -> None:
     ("subject", "read"),
     [
         ("triage.incident.x.reported", True),
-        ("triage.incident.x.answered.1", False),
+        ("triage.incident.x.answered.1", True),
         ("triage.incident.x.closed", False),
         ("triage.telemetry.orders", False),
         ("triage.plan.x.v1.a1.proposed", True),

@@ -1,0 +1,251 @@
+"""A prompt made of a template: the template's constant part first, so that a server can keep it; then the incident.
+
+What comes from the incident is chosen by what it is worth and bounded by what it costs: the report and what deviates
+from its own baseline always, worst first; then what was answered, ruled out, refused and tried; then excerpts of
+runbooks and past incidents. Log lines stand as templates with counts. Text of strangers stands on one line between
+marks that it cannot contain (`core/prompt.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from broker.contracts.catalogue import CATALOGUE, TaskType
+from broker.contracts.plan import ChatMessage
+from planner_svc.core.answer import FAULT_CLASSES
+from planner_svc.core.config import PlannerConfig, PromptTemplate
+from planner_svc.core.context import Picture, Sign, View
+from planner_svc.core.prompt import KINDS, MAX_LOG, device_line, one_line, order_of, quoted, words_of
+from planner_svc.core.rulebook import is_contradicted
+from planner_svc.core.tokens import of_turns
+
+MAX_DEVICES = 12
+MAX_LOGS = 2
+"""Templates of log lines that one device shows."""
+SHORT_REPORT, SHORTEST_REPORT = 400, 150
+"""Characters of a report that are shown where the whole does not fit."""
+MAX_EXCERPT = 300
+MAX_EXCERPTS = 3
+FACTOR = 3.0
+RISE_MS = 50.0
+"""A device answers slowly from this many times its baseline on, and this much above it."""
+_VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-f]{8,}(?:-[0-9a-f]{4,})*|[0-9]+(?:\.[0-9]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Lines under one heading. Those of the section with the highest `spare` go first when the prompt is too long."""
+
+    heading: str
+    lines: tuple[str, ...]
+    spare: int = 0
+    kept: int = 0
+    """So many lines never go."""
+
+    def without_last(self) -> Section:
+        return replace(self, lines=self.lines[:-1])
+
+
+def messages(picture: Picture, template: PromptTemplate) -> tuple[ChatMessage, ...]:
+    """Return the conversation for a picture, within the configuration's budget as far as the constant part leaves room.
+
+    A long report is cut first. Some of it and the three worst deviations stay whatever the constant part costs: a
+    prompt without them asks nothing.
+    """
+    config = picture.config
+    head = (ChatMessage(role="system", content=_system(config, template)), *_examples(config, template))
+    room = config.max_prompt_tokens - of_turns(head)
+    whole = _turn_of(_sections(picture, config.max_report_chars))
+    if of_turns([whole]) <= room:
+        return (*head, whole)
+    for limit in (SHORT_REPORT, SHORTEST_REPORT):
+        shortened = _fitted(_sections(picture, min(limit, config.max_report_chars)), room)
+        if of_turns([shortened]) <= room:
+            break
+    return (*head, shortened)
+
+
+def _fitted(sections: list[Section], room: int) -> ChatMessage:
+    """Return the question without what is missed least, until it fits or nothing may go any more."""
+    while of_turns([_turn_of(sections)]) > room and (shorter := _shorter(sections)) is not None:
+        sections = shorter
+    return _turn_of(sections)
+
+
+def _turn_of(sections: Iterable[Section]) -> ChatMessage:
+    return ChatMessage(role="user", content=_text(sections))
+
+
+def _system(config: PlannerConfig, template: PromptTemplate) -> str:
+    inventory = config.inventory
+    kinds = [name for name in FAULT_CLASSES if config.rulebook.remedy(name) is not None]
+    values = {
+        "{devices}": "\n".join(f"- {device_line(device)}" for device in inventory.devices),
+        "{kinds}": "\n".join(f"- {name}: {KINDS[name]}" for name in kinds),
+        "{catalogue}": "\n".join(_type_line(entry) for entry in CATALOGUE.values() if entry.agent != "RAGAgent"),
+    }
+    if template.form == "plan":
+        values["{kinds}"] = ", ".join(kinds)
+    text = template.system
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
+
+
+def _type_line(entry: TaskType) -> str:
+    """Return a type of task as a model must know it: name, what for, arguments with their bounds."""
+    arguments = []
+    for name, argument in entry.arguments.items():
+        optional = "" if argument.required else "?"
+        arguments.append(f"{name}{optional}={'|'.join(argument.choices) or argument.type.__name__}")
+    if entry.name == "flush_cache":
+        arguments = []  # the only prefix that may be deleted is the inventory's; code fills it in
+    return f"- {entry.name}({', '.join(arguments)}) {entry.agent}: {entry.summary}"
+
+
+def _examples(config: PlannerConfig, template: PromptTemplate) -> list[ChatMessage]:
+    """Return solved incidents as turns; those about devices that do not exist here are left out."""
+    known = set(config.inventory.names())
+    turns: list[ChatMessage] = []
+    for solved in template.examples:
+        if _devices_in(solved.answer) <= known:
+            turns += _turn(solved.report, solved.deviations, solved.answer)
+    for example in () if template.examples else config.rulebook.examples:
+        answer = {"target": example.target, "fault_class": example.fault_class, "confidence": example.confidence}
+        if example.target in known:
+            turns += _turn(example.report, example.deviations, json.dumps(answer, separators=(",", ":")))
+    return turns
+
+
+def _devices_in(answer: str) -> set[str]:
+    value = json.loads(answer)
+    return {value["hypothesis"]["target"], *(task["target"] for task in value["tasks"])}
+
+
+def _turn(report: str, deviations: Iterable[str], answer: str) -> list[ChatMessage]:
+    sections = [
+        Section("Report:", (quoted(report, 400),)),
+        Section("Deviations, worst first:", tuple(f"- {line}" for line in deviations)),
+    ]
+    return [ChatMessage(role="user", content=_text(sections)), ChatMessage(role="assistant", content=answer)]
+
+
+def _text(sections: Iterable[Section]) -> str:
+    return "\n".join("\n".join((section.heading, *section.lines)) for section in sections if section.lines)
+
+
+def _shorter(sections: list[Section]) -> list[Section] | None:
+    """Return the sections without the line that is missed least, or None if nothing may go any more."""
+    long = [n for n, section in enumerate(sections) if len(section.lines) > section.kept]
+    if not long:
+        return None
+    place = max(long, key=lambda n: (sections[n].spare, len(sections[n].lines)))
+    return [section.without_last() if n == place else section for n, section in enumerate(sections)]
+
+
+def _sections(picture: Picture, report_chars: int) -> list[Section]:
+    """Return what is to be told, in the order in which it stands."""
+    deviations = tuple(f"- {line}" for line in _deviations(picture)) or ("- nothing deviates",)
+    # The picture's text holds the answers too, for the rulebook's words; here they stand beside their questions.
+    report = quoted(picture.report, report_chars)
+    return [
+        Section("Report:", (report,), kept=1),
+        Section("Deviations, worst first:", deviations, 3, kept=3),
+        Section("Questions to the operator:", tuple(_dialogue(picture)), 1),
+        Section("Ruled out:", tuple(_ruled_out(picture)), 2),
+        Section("Refused before:", tuple(_refused(picture)), 2),
+        Section("Tried before, did not help:", tuple(_tried(picture)), 2),
+        Section("Seen by agents:", tuple(_seen(picture)), 4),
+        Section("Runbooks and past incidents:", tuple(_excerpts(picture)), 5),
+    ]
+
+
+def _deviations(picture: Picture) -> list[str]:
+    """Return one line per deviating device, worst first, the users' traffic last."""
+    devices = sorted(picture.by_device.items(), key=lambda item: order_of(item[0], item[1]))
+    lines = [_line(picture, signs) for _, signs in devices][:MAX_DEVICES]
+    if picture.traffic is not None and picture.users_suffer:
+        newest = picture.views[picture.traffic.name].newest
+        success = "unknown" if newest.success_ratio is None else f"{newest.success_ratio:.2f}"
+        latency = "" if newest.latency_ms is None else f", p95 {newest.latency_ms:.0f} ms"
+        lines.append(f"{picture.traffic.name} (traffic) {newest.status}; success {success}{latency}")
+    return lines
+
+
+def _line(picture: Picture, signs: tuple[Sign, ...]) -> str:
+    device = signs[0].device
+    view = picture.views.get(device.name)
+    parts = [words for sign in signs if (words := words_of(sign))]
+    if view is not None:
+        parts += [*_beside_baseline(picture, view), *_logs(view)]
+    return f"{device.name} ({device.kind}) {view.newest.status if view else 'unseen'}; {'; '.join(parts)}"
+
+
+def _beside_baseline(picture: Picture, view: View) -> list[str]:
+    """Return where a device is far from how it is when it is well."""
+    usual, newest = picture.baselines.get(view.device.name), view.newest
+    found = []
+    if usual is not None and _is_far(newest.latency_ms, usual.latency_ms, RISE_MS):
+        found.append(f"answers in {newest.latency_ms:.0f} ms, usually {usual.latency_ms:.0f}")
+    if usual is not None and _is_far(newest.cpu_load, usual.cpu_load, picture.config.cpu_rise):
+        found.append(f"usually {usual.cpu_load:.2f} cores")
+    return found
+
+
+def _is_far(value: float | None, usual: float | None, rise: float) -> bool:
+    return value is not None and usual is not None and value > max(FACTOR * usual, usual + rise)
+
+
+def _logs(view: View) -> list[str]:
+    """Return the commonest log lines of the window as templates with counts: what varies in them stands as #."""
+    lines = [_VARIABLE.sub("#", one_line(sample.log_sample, MAX_LOG)) for sample in view.samples if sample.log_sample]
+    return [
+        f"log: {quoted(line, MAX_LOG)}{f' x{count}' if count > 1 else ''}"
+        for line, count in Counter(lines).most_common(MAX_LOGS)
+    ]
+
+
+def _dialogue(picture: Picture) -> list[str]:
+    return [
+        f"- {quoted(one.question, 200)} {'not answered' if one.answer is None else quoted(one.answer, 400)}"
+        for one in picture.dialogue
+    ]
+
+
+def _ruled_out(picture: Picture) -> list[str]:
+    """Return what an agent has seen not to be so, by device: a fault whose remedy's every condition fails there."""
+    found = []
+    for name in dict.fromkeys(finding.target for finding in picture.past.findings):
+        out = [kind for kind in FAULT_CLASSES if is_contradicted(picture, name, kind)]
+        found += [f"- {name}: {', '.join(out)}"] if out else []
+    return found
+
+
+def _refused(picture: Picture) -> list[str]:
+    return [f"- {reason.code}: {quoted(reason.detail, MAX_LOG)}" for reason in picture.rejected[:4]]
+
+
+def _tried(picture: Picture) -> list[str]:
+    lines = []
+    for item in picture.tried[-4:]:
+        done = f" [{one_line(', '.join(item.actions), 120)}]" if item.actions else ""
+        lines.append(f"- {item.hypothesis.target} {item.hypothesis.fault_class}{done}: {quoted(item.outcome, MAX_LOG)}")
+    return lines
+
+
+def _seen(picture: Picture) -> list[str]:
+    """Return what agents found in this incident, and what the scheduler tells of plans before that."""
+    showed = dict.fromkeys(fact for item in picture.tried for fact in item.showed)
+    told = [f"- {quoted(outcome, MAX_LOG)}" for outcome in picture.past.outcomes[-4:]]
+    return [*told, *(f"- {one_line(fact, 120)}" for fact in list(showed)[-4:])]
+
+
+def _excerpts(picture: Picture) -> list[str]:
+    return [
+        f"- {one_line(item.source, 60)}, {one_line(item.title, 60)}: {quoted(item.text, MAX_EXCERPT)}"
+        for item in picture.past.excerpts[:MAX_EXCERPTS]
+    ]
