@@ -45,7 +45,7 @@ async def prepare(secrets: Path, nats_url: str, replicas: int = 1, deadline_s: f
         NotReadyError: one did not. BrokerError, AuditError: one refused.
     """
     admin, auditor, operator, runbooks, dsn = (
-        (secrets / f"{name}").read_text(encoding="utf-8").strip()
+        (secrets / name).read_text(encoding="utf-8").strip()
         for name in (
             *("nats-admin.password", "auditor.password", "operator.password", "runbooks.password"),
             "audit-admin.dsn",

@@ -128,7 +128,7 @@ class TestReading:
         programs = json.loads(cli("status", "--json").out)["programs"]
         assert all(program["healthy"] for program in programs)
         agents = json.loads(cli("agents", "--json").out)
-        assert {row["kind"] for row in agents} == {"log", "metric", "action"}
+        assert {row["kind"] for row in agents} == {"log", "metric", "action", "runbook"}
         assert all(row["connected"] and row["works_on"] == [] for row in agents)
         assert json.loads(cli("faults", "--open", "--json").out) == []
         assert json.loads(cli("keys", "list", "--json").out)["current"] >= 1
