@@ -14,6 +14,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -23,7 +24,7 @@ from planner_svc.config import ModelSettings
 from planner_svc.errors import ModelError, ModelRefusedError, ModelTimeoutError, ModelUnreachableError
 from planner_svc.llm_completion import Completion, completion
 from planner_svc.llm_discovery import Found, find
-from planner_svc.llm_endpoint import Clock, Endpoint, Reply, named
+from planner_svc.llm_endpoint import Clock, Endpoint, Reply
 
 __all__ = ["Completion", "LlmClient", "open_client"]
 
@@ -91,8 +92,10 @@ class LlmClient:
         clock = Clock(timeout_s or self._settings.timeout_s)
         async with self._bounded(clock):
             reply, model, structured = await self._answer(messages, name, schema, limit, clock)
-        elapsed_ms = clock.elapsed_ms()
-        return completion(reply, asked=model, structured=structured, max_tokens=limit, elapsed_ms=elapsed_ms)
+            elapsed_ms = clock.elapsed_ms()
+            done = completion(reply, asked=model, structured=structured, max_tokens=limit, elapsed_ms=elapsed_ms)
+        # Once more: a text that came in parts may quote the key across them.
+        return replace(done, text=self._endpoint.without_secrets(done.text))
 
     async def warm(self, messages: Sequence[ChatMessage], timeout_s: float) -> float:
         """Let the endpoint load its model and read a conversation whose beginning it will be sent again; return the
@@ -117,17 +120,20 @@ class LlmClient:
         try:
             async with asyncio.timeout(clock.seconds):
                 yield
+        except ModelError:
+            raise
         except (TimeoutError, httpx.TimeoutException) as error:
             if isinstance(error, httpx.ConnectTimeout):
                 raise ModelUnreachableError(f"{where} is not reachable: nobody takes the connection") from error
             last = f"; {clock.waited_for}" if clock.waited_for else ""
             raise ModelTimeoutError(f"no whole answer from {where} within {clock.seconds:g} s{last}") from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            why = self._endpoint.without_secrets(named(error))
-            raise ModelUnreachableError(f"{where} is not reachable: {why}") from error
+            raise ModelUnreachableError(f"{where} is not reachable: {self._endpoint.reason(error)}") from error
         except httpx.HTTPError as error:
-            why = self._endpoint.without_secrets(named(error))
-            raise ModelRefusedError(f"{where} does not speak proper HTTP: {why}") from error
+            raise ModelRefusedError(f"{where} does not speak proper HTTP: {self._endpoint.reason(error)}") from error
+        except Exception as error:
+            # Whatever a stranger's answer may bring about in here, it ends no process.
+            raise ModelRefusedError(f"asking {where} failed: {self._endpoint.reason(error)}") from error
 
     async def _answer(
         self, messages: Sequence[ChatMessage], name: str, schema: dict[str, Any], max_tokens: int, clock: Clock

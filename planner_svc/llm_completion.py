@@ -5,7 +5,6 @@ A completion that was cut, holds nothing or no message is refused: half an answe
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,10 +126,9 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _number(value: Any, other: Any = None, factor: float = 1.0) -> float | None:
-    """Return the first value, else the other one times a factor, if it is a finite number that is not negative."""
+    """Return the first value, else the other one times a factor, if it is a number from 0 to below 2**53."""
     for candidate, times in ((value, 1.0), (other, factor)):
-        if isinstance(candidate, int | float) and not isinstance(candidate, bool):
-            number = candidate * times
-            if math.isfinite(number) and 0 <= number < 2**53:
-                return float(number)
+        # Bounded first: JSON knows whole numbers that no float can hold. NaN is in no bounds.
+        if isinstance(candidate, int | float) and not isinstance(candidate, bool) and 0 <= candidate < 2**53 / times:
+            return float(candidate * times)
     return None

@@ -151,5 +151,5 @@ def _router_state(row: dict[str, Any]) -> bool | None:
 
 def _server(body: Any) -> Server:
     """Return whose list this is, by what each server writes as the owner."""
-    owners = {row.get("owned_by") for row in _rows(body, "data")}
+    owners = {_name(row, "owned_by") for row in _rows(body, "data")}
     return next((server for owner, server in _OWNERS.items() if owner in owners), "unknown")

@@ -57,7 +57,7 @@ class Reply:
 
     status: int
     body: Any
-    """Parsed JSON, or the beginning of the text where it is none."""
+    """Parsed JSON, or the text where it is none; without the key."""
     media: str
     """Media type, lower case, empty where the endpoint names none."""
     retry_after_s: float | None
@@ -99,7 +99,7 @@ class Endpoint:
             timeout=httpx.Timeout(None, connect=min(CONNECT_TIMEOUT_S, settings.timeout_s)),
             # The endpoint is spoken to directly: a proxy of the environment must not read prompts.
             trust_env=False,
-            verify=settings.url.startswith("https"),
+            verify=settings.url.lower().startswith("https"),
         )
 
     async def close(self) -> None:
@@ -133,11 +133,11 @@ class Endpoint:
         wait_s = FIRST_WAIT_S
         while True:
             reply = await self._send(method, f"{self._settings.url}/{path}", body)
-            pause_s = wait_s if reply.retry_after_s is None else reply.retry_after_s
-            if not reply.is_passing or (reply.retry_after_s is not None and pause_s >= clock.left()):
+            asked_s = reply.retry_after_s or 0.0
+            if not reply.is_passing or (asked_s and asked_s >= clock.left()):
                 return reply
             clock.waited_for = reply.sentence()
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(max(wait_s, asked_s))
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
     async def _send(self, method: str, url: str, body: dict[str, Any] | None) -> Reply:
@@ -156,20 +156,39 @@ class Endpoint:
         raise ModelUnreachableError(f"{self._settings.shown_url} is not reachable")
 
     async def _reply(self, response: httpx.Response) -> Reply:
-        media = response.headers.get("content-type", "").partition(";")[0].strip().lower()[:80]
-        coding = response.headers.get("content-encoding", "identity").strip().lower()
+        media = self._header(response, "content-type").partition(";")[0].strip().lower()[:80]
+        coding = self._header(response, "content-encoding").strip().lower()
         if coding not in ("", "identity"):
             raise ModelRefusedError(f"the endpoint answered in the coding {coding[:20]!r}, which was not asked for")
         streamed = media == EVENT_STREAM and response.status_code == 200
-        parsed = await gather(response.aiter_raw()) if streamed else _parsed(await _read(response.aiter_raw()))
+        said = await gather(response.aiter_raw()) if streamed else _parsed(await _read(response.aiter_raw()))
+        try:
+            body = self._blanked(said)
+        except RecursionError:
+            raise ModelRefusedError("the endpoint's answer is nested deeper than any answer") from None
         return Reply(
             status=response.status_code,
-            body=parsed,
+            body=body,
             media=media,
             retry_after_s=_seconds(response.headers.get("retry-after")),
-            complaint=self.without_secrets(_complaint(parsed))[:MAX_ERROR],
+            complaint=_complaint(body)[:MAX_ERROR],
             streamed=streamed,
         )
+
+    def _header(self, response: httpx.Response, name: str) -> str:
+        return self.without_secrets(response.headers.get(name, ""))
+
+    def _blanked(self, said: Any) -> Any:
+        """Return what was said without secrets, wherever they stand: before anything is taken out of it, cut or stored.
+
+        Raises:
+            RecursionError: it is nested deeper than any answer.
+        """
+        if isinstance(said, str):
+            return self.without_secrets(clean(said))
+        if isinstance(said, dict):
+            return {self.without_secrets(clean(name)): self._blanked(value) for name, value in said.items()}
+        return [self._blanked(value) for value in said] if isinstance(said, list) else said
 
     def without_secrets(self, text: str) -> str:
         """Return text without the key and without the user and password of the URL: an endpoint, or a library's error,
@@ -177,7 +196,11 @@ class Endpoint:
         settings = self._settings
         if settings.key:
             text = text.replace(settings.key, "***")
-        return text.replace(settings.url, settings.shown_url)
+        return text.replace(settings.url, settings.shown_url) if settings.url in text else text
+
+    def reason(self, error: Exception) -> str:
+        """Return an error's name and words, short and without secrets."""
+        return self.without_secrets(f"{type(error).__name__} {error}".strip())[:MAX_ERROR]
 
 
 async def _read(chunks: AsyncIterator[bytes]) -> bytes:
@@ -193,7 +216,7 @@ def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        return body[: 4 * MAX_ERROR].decode(errors="replace")
+        return body.decode(errors="replace")
 
 
 def _complaint(answer: Any) -> str:
@@ -209,11 +232,6 @@ def _complaint(answer: Any) -> str:
 def clean(text: str) -> str:
     """Return text that UTF-8 can hold: a lone surrogate from an escaped answer cannot be stored."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def named(error: BaseException) -> str:
-    """Return an error's name and words, short."""
-    return f"{type(error).__name__} {error}".strip()[:MAX_ERROR]
 
 
 def _seconds(retry_after: str | None) -> float | None:

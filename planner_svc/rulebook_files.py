@@ -144,6 +144,9 @@ def _own(path: Path, faults: list[Fault]) -> RulebookFile | None:
     """Return what a file of the user's says; what is wrong goes to `faults`."""
     name = str(path)
     try:
+        if path.exists() and not path.is_file():  # a pipe, for one, would be waited for
+            faults.append(Fault(name, "", "is no regular file"))
+            return None
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -71,15 +71,14 @@ class ModelWorker:
         return self._unanswered(_prompt(work), outcome, f"{type(error).__name__}: {error}")
 
     def _answered(self, prompt: PlanPrompted, completion: Completion) -> PlanAnswered:
-        text = self._without_key(completion.text)
         return PlanAnswered(
             incident=prompt.incident,
             version=prompt.version,
             attempt=prompt.attempt,
             outcome="ok",
-            response=text,
+            response=completion.text,
             prompt_hash=prompt.prompt_hash,
-            response_hash=sha256(text),
+            response_hash=sha256(completion.text),
             model=completion.model,
             settings={**self._facts(prompt), "structured": completion.structured},
             prompt_tokens=completion.prompt_tokens,
@@ -87,7 +86,7 @@ class ModelWorker:
             elapsed_ms=round(completion.elapsed_ms, 3),
             structured=completion.structured,
             schema_hash=self._question(prompt).schema_hash,
-            fingerprint=self._without_key(completion.fingerprint),
+            fingerprint=completion.fingerprint,
             finish_reason=completion.finish_reason,
             timings=completion.timings,
             template=prompt.template,
@@ -126,7 +125,7 @@ class ModelWorker:
         }
 
     def _without_key(self, text: str) -> str:
-        """An endpoint may quote the key it refuses; the journal must not."""
+        """An error that nobody foresaw may quote the key; the journal must not. Answers come without (`llm_client`)."""
         return text.replace(self._settings.key, "***") if self._settings.key else text
 
 

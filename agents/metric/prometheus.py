@@ -73,7 +73,7 @@ class PrometheusSource:
             headers={"Accept-Encoding": "identity"},
             timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
             trust_env=False,
-            verify=url.startswith("https"),
+            verify=url.lower().startswith("https"),
         )
 
     async def close(self) -> None:

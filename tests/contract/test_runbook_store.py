@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from agents.runbook.database import DatabaseStore, prepare, with_database
+from agents.runbook.embeddings import MAX_DIMENSION, MAX_VALUE, MIN_LENGTH, TINY
 from agents.runbook.library import load
 from agents.runbook.memory import MemoryStore
 from agents.runbook.passages import Ref, of_runbook
@@ -161,6 +162,16 @@ class TestVectors:
         assert await store.by_vector("small/2", [0.0, 1.0]) == [refs[1], refs[0]]
         assert await store.by_vector("large/3", [0.0, 1.0, 0.0]) == [refs[2]]
         assert await store.by_vector("other/2", [1.0, 0.0]) == []
+
+    async def test_numbers_as_large_and_as_small_as_an_embedder_may_send_are_ranked(self, store: Store) -> None:
+        for name in ("large", "small"):
+            await store.put(replace(document(name), passages=document(name).passages[:1]))
+        large, small = Ref("runbook/large", 0), Ref("runbook/small", 0)
+        rest = MAX_DIMENSION - 1
+        vectors = {large: [MAX_VALUE] * MAX_DIMENSION, small: [MIN_LENGTH, *([-TINY] * rest)]}
+        await store.keep_vectors("odd/4096", vectors)
+        assert await store.by_vector("odd/4096", [MIN_LENGTH] * MAX_DIMENSION) == [large, small]
+        assert await store.by_vector("odd/4096", [MAX_VALUE, *([TINY] * rest)]) == [small, large]
 
     async def test_another_embedder_has_everything_to_do_again(self, store: Store) -> None:
         await store.put(document(title="Of trains", body="## Late\nThe train is late.\n"))

@@ -284,6 +284,21 @@ async def test_key_that_an_endpoint_quotes_does_not_reach_the_journal(start: Sta
 
 
 @pytest.mark.asyncio
+async def test_key_that_an_endpoint_answers_with_does_not_reach_the_journal(start: Start) -> None:
+    body = json.loads(completion(KEY, finish_reason=KEY)) | {"model": KEY, "system_fingerprint": KEY}
+    endpoint = start(lambda _path, _body: (200, json.dumps(body | {"data": [{"id": KEY}]}).encode()))
+    chosen = settings(endpoint.url, key=KEY, name=None)
+    async with open_client(chosen) as client:
+        worker = ModelWorker(chosen, shop(), client)
+        answered = await worker.handle(work(prompt()))
+        failed = worker.failure(work(prompt()), RuntimeError("nobody foresaw this"))
+    assert isinstance(answered, PlanAnswered)
+    assert isinstance(failed, PlanAnswered)
+    assert (answered.outcome, answered.model, answered.finish_reason) == ("ok", "***", "***")
+    assert KEY not in (answered.encode() + failed.encode()).decode()
+
+
+@pytest.mark.asyncio
 async def test_worker_never_raises_for_the_endpoints_trouble() -> None:
     chosen = settings(f"http://127.0.0.1:{free_port()}/v1")
     client = LlmClient(chosen)

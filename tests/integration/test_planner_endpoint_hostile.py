@@ -6,13 +6,23 @@ import asyncio
 import gzip
 import json
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
+from agents.runbook.embeddings import Embedder
+from agents.runbook.errors import EmbeddingError
 from broker.contracts.plan import ChatMessage
 from planner_svc.config import ModelSettings
 from planner_svc.errors import ModelError, ModelRefusedError, ModelTimeoutError, ModelUnreachableError
@@ -206,8 +216,8 @@ async def test_endpoint_that_is_busy_for_longer_than_there_is_time_is_refused_at
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("header", ["soon", "-3", "nan", "Fri, 31 Dec 1999 23:59:59 GMT", ""])
-async def test_senseless_time_to_wait_is_no_reason_to_wait_for_ever(start: Start, header: str) -> None:
+@pytest.mark.parametrize("header", ["soon", "-3", "nan", "Fri, 31 Dec 1999 23:59:59 GMT", "", "0", "0.001"])
+async def test_senseless_time_to_wait_is_no_reason_to_wait_for_ever_nor_to_flood(start: Start, header: str) -> None:
     server = start(always(429, b'{"error":"Too many requests"}', headers={"retry-after": header}))
     with pytest.raises(ModelError):
         await ask(server, timeout_s=0.8)
@@ -236,6 +246,8 @@ async def test_long_reasoning_in_front_does_not_push_the_answer_out(start: Start
         {"usage": {"prompt_tokens": -1, "completion_tokens": True, "prompt_tokens_details": 3}},
         {"timings": {"prompt_ms": "fast", "predicted_ms": -2, "cache_n": 1e300}, "stats": {"generation_time": [1]}},
         {"system_fingerprint": "f" * 10_000, "model": "m" * 10_000},
+        {"timings": {"prompt_ms": 10**400}, "stats": {"generation_time": 10**400, "time_to_first_token": 2**53 - 1}},
+        {"timings": {"prompt_ms": float("nan"), "predicted_ms": float("inf"), "cache_n": True}},
     ],
 )
 async def test_absurd_facts_beside_a_good_answer_do_no_harm(start: Start, facts: dict[str, Any]) -> None:
@@ -245,6 +257,7 @@ async def test_absurd_facts_beside_a_good_answer_do_no_harm(start: Start, facts:
     assert len(got.model) <= 200
     assert len(got.fingerprint) <= 200
     assert min(got.prompt_tokens, got.completion_tokens) >= 0
+    assert all(0 <= value < 2**53 for value in got.timings.values())
 
 
 @pytest.mark.asyncio
@@ -254,6 +267,136 @@ async def test_key_that_an_endpoint_quotes_is_in_no_error(start: Start) -> None:
         await ask(server, key=KEY)
     assert KEY not in str(caught.value)
     assert "bad key ***" in str(caught.value)
+
+
+@pytest.mark.asyncio
+async def test_key_is_blanked_wherever_an_endpoint_quotes_it(start: Start) -> None:
+    body = json.loads(completion(f"it is {KEY}", finish_reason=f"stop {KEY}")) | {
+        "model": KEY,
+        "system_fingerprint": KEY,
+    }
+    escaped = json.dumps(body).replace(KEY, KEY.replace("-", r"\u002d")).encode()
+    got = await ask(start(always(200, escaped)), key=KEY)
+    assert (got.text, got.model, got.fingerprint, got.finish_reason) == ("it is ***", "***", "***", "stop ***")
+    split = [
+        event({"content": KEY[:5]}, model=KEY),
+        event({"content": KEY[5:]}, finish_reason="stop"),
+        b"data: [DONE]\n",
+    ]
+    streamed = await ask(start(always(200, split, media=EVENTS)), key=KEY)
+    assert (streamed.text, streamed.model) == ("***", "***")
+    parts = [{"type": "text", "text": KEY[:5]}, {"type": "text", "text": KEY[5:]}]
+    assert (await ask(start(always(200, completion(None, message={"content": parts}))), key=KEY)).text == "***"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "said",
+    [
+        Said(200, b"no completion", media=f"Text/{KEY.upper()}"),
+        Said(200, b"packed", headers={"content-encoding": KEY.upper()}),
+        Said(500, (KEY.upper() * 100).encode(), media="text/plain"),
+        Said(500, json.dumps({"error": {KEY.upper(): [KEY.upper()] * 100}}).encode()),
+    ],
+)
+async def test_no_piece_of_the_key_is_left_where_words_are_cut_or_written_small(start: Start, said: Said) -> None:
+    server = start(lambda _path, _body: said)
+    with pytest.raises(ModelRefusedError) as caught:
+        await ask(server, key=KEY.upper(), name="m")
+    assert "***" in str(caught.value)
+    assert KEY[:6] not in str(caught.value).lower()
+
+
+@pytest.mark.asyncio
+async def test_key_listed_as_a_model_is_not_greeted_by(start: Start) -> None:
+    server = start(lambda _path, _body: (200, json.dumps({"data": [{"id": KEY, "owned_by": "vllm"}]}).encode()))
+    settings = ModelSettings(url=server.url, name=None, timeout_s=5.0, temperature=0.0, seed=42, key=KEY)
+    async with open_client(settings) as client:
+        assert await client.greet() == f"model *** at {server.url}"
+        assert KEY not in client.model
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("owner", [[], {}, [["vllm"]], 7, None, {"vllm": 1}])
+async def test_owner_of_any_shape_in_a_list_of_models_is_no_owner(start: Start, owner: Any) -> None:
+    rows = [{"id": "m", "owned_by": owner}, {"id": "n", "owned_by": "vllm"}]
+    server = start(lambda _path, _body: (200, json.dumps({"data": rows}).encode()))
+    settings = ModelSettings(url=server.url, name=None, timeout_s=5.0, temperature=0.0, seed=42)
+    async with open_client(settings) as client:
+        assert (await client.discover(5.0)).server == "vLLM"
+        assert await client.greet() == f"model m at {server.url}"
+
+
+@pytest.mark.asyncio
+async def test_answer_nested_deeper_than_it_can_be_read_is_refused(start: Start) -> None:
+    for depth in (100, 300, 500, 700, 900, 100_000):
+        deep = b'{"choices":' + b"[" * depth + b"]" * depth + b"}"
+        with pytest.raises(ModelRefusedError, match=r"no message|nested deeper|answered HTTP 200"):
+            await ask(start(always(200, deep)), key=KEY)
+
+
+@pytest.mark.asyncio
+async def test_fault_that_nobody_foresaw_is_a_refusal_and_ends_no_process(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: Any, **_fields: Any) -> Any:
+        raise TypeError(f"unhashable type, says {KEY}")
+
+    server = start(always(200, completion(ANSWER)))
+    settings = ModelSettings(url=server.url, name=None, timeout_s=5.0, temperature=0.0, seed=42, key=KEY)
+    async with open_client(settings) as client:
+        monkeypatch.setattr("planner_svc.llm_client.completion", broken)
+        with pytest.raises(ModelRefusedError, match=r"failed: TypeError unhashable type, says \*\*\*"):
+            await client.ask(TURNS, "hypothesis", SCHEMA)
+        monkeypatch.setattr("planner_svc.llm_discovery.openai_list", broken)
+        assert "the rulebook decides meanwhile" in await client.greet()
+        client._model = None
+        with pytest.raises(ModelRefusedError, match="TypeError"):
+            await client.warm(TURNS, 5.0)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+async def test_server_whose_certificate_nobody_vouches_for_gets_no_key(scheme: str, tmp_path: Path) -> None:
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(4_096))
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0, ssl=self_signed(tmp_path)) as server:
+        url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        settings = ModelSettings(url=url, name="m", timeout_s=5.0, temperature=0.0, seed=42, key=KEY)
+        async with open_client(settings) as client:
+            with pytest.raises(ModelUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+                await client.ask(TURNS, "hypothesis", SCHEMA)
+        embedder = Embedder(url, key=KEY, model="m")
+        with pytest.raises(EmbeddingError, match="cannot be used"):
+            await embedder.embed(["x"])
+        await embedder.close()
+    assert not any(heard)
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """Return what a server with a certificate of its own making serves with."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(7).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "server.pem").write_bytes(pem + made.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+async def test_address_that_no_resolver_takes_is_greeted_with_a_sentence(host: str) -> None:
+    settings = ModelSettings(url=f"http://{host}:1234/v1", name=None, timeout_s=5.0, temperature=0.0, seed=42)
+    async with open_client(settings) as client:
+        assert "the rulebook decides meanwhile" in await client.greet()
 
 
 @pytest.mark.asyncio

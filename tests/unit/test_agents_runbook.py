@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from agents.runbook import shelf as shelves
 from agents.runbook.agent import RunbookAgent
 from agents.runbook.embeddings import Embedder
-from agents.runbook.errors import StoreDownError
+from agents.runbook.errors import StoreDownError, StoreRefusedError
 from agents.runbook.memory import MemoryStore
 from agents.runbook.metrics import RunbookMetrics
 from agents.runbook.shelf import Shelf
@@ -41,6 +41,13 @@ class FailingStore(MemoryStore):
 
     async def known(self, kind: Any) -> dict[str, str]:
         raise StoreDownError("the runbooks' database cannot be used: ConnectionRefusedError")
+
+
+class RefusingVectors(MemoryStore):
+    """A database that answers and takes no vector."""
+
+    async def by_vector(self, embedder: str, vector: Any, limit: int = 0) -> Any:
+        raise StoreRefusedError("the runbooks' database refuses: DataError: out of range")
 
 
 class HangingStore(MemoryStore):
@@ -165,6 +172,18 @@ async def test_an_endpoint_that_fails_leaves_full_text_and_the_result_says_so(en
     assert (result.status, result.meta["ranked_by"]) == ("OK", "full text")
     assert result.meta["missing"] == "no vectors: the endpoint answers HTTP 404 to a question for vectors"
     assert excerpts(result)[0] == "config-drift"
+    await shelf.close()
+
+
+async def test_a_database_that_refuses_vectors_still_finds_by_words_and_symptoms(endpoint: Endpoint) -> None:
+    store = RefusingVectors()
+    await store.put(incident("inc-7", looked={"service:blame-database:gaierror": 1.0}))
+    shelf = Shelf(shop_inventory(), database=store, embedder=Embedder(endpoint.url))
+    await shelf.refresh()
+    result = await answer(shelf, order(symptoms="service:blame-database:gaierror=1.000"))
+    assert result.meta["ranked_by"] == "full text, symptoms"
+    assert result.meta["missing"] == "no vectors: the runbooks' database refuses: DataError: out of range"
+    assert {"config-drift", "inc-7"} <= set(excerpts(result))
     await shelf.close()
 
 

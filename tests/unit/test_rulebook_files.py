@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FuturesTimeout
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +237,28 @@ def test_huge_file_and_too_many_files_are_refused(tmp_path: Path) -> None:
         drop(tmp_path, {}, f"{number}.json")
     with pytest.raises(RulebookError, match="at most 50 are read"):
         own_files(tmp_path)
+
+
+def test_file_that_is_none_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """A named pipe: who opens it waits for somebody to write."""
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    said = reading(tmp_path)
+    assert "refused, 3 faults in 3 files" in said
+    assert said.count(".json: is no regular file") == 2
+    assert "gone.json: cannot be read: No such file" in said
+
+
+def reading(folder: Path) -> str:
+    """Return what is said of a folder; where its files are waited for, let go of the reader and say so."""
+    with ThreadPoolExecutor(1) as pool:
+        said = pool.submit(refusal, folder)
+        try:
+            return said.result(timeout=10)
+        except FuturesTimeout:
+            os.close(os.open(folder / "pipe.json", os.O_RDWR | os.O_NONBLOCK))
+            return "the reader waits"
 
 
 def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:

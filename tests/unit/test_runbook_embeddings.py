@@ -66,6 +66,11 @@ async def test_a_key_is_sent_and_never_shown(endpoint: Endpoint) -> None:
     assert endpoint.keys[0] == "Bearer s3cret"
     assert "s3cret" not in str(refused.value)
     await made.close()
+    endpoint.status, endpoint.models = 200, ("embed-s3cret",)
+    listed = Embedder(endpoint.url, key="s3cret")
+    assert (await listed.embed(["x"]))[0] == "embed-***/8"
+    assert endpoint.asked[-1]["model"] == "embed-s3cret"
+    await listed.close()
 
 
 def rows(*vectors: object, first: int = 0) -> bytes:
@@ -89,6 +94,9 @@ def rows(*vectors: object, first: int = 0) -> bytes:
         (rows([], []), "something else than vectors"),
         (rows([1.0], [0.0]), "point nowhere"),
         (b'{"data":[{"index":0,"embedding":[1e999]},{"index":1,"embedding":[1.0]}]}', "numbers|than vectors"),
+        (rows([1.0, 0.5], [1e39, 0.5]), "too large or too small"),
+        (rows([1.0, 0.5], [-1e20, 0.5]), "too large or too small"),
+        (rows([1.0, 0.5], [1e-40, 1e-41]), "too large or too small"),
         (rows([1.0] * 5_000, [1.0] * 5_000), "something else than vectors"),
         (b" " * 9_000_000, "more than 8388608 bytes"),
         (b"[" * 100_000, "something else than vectors"),
@@ -100,6 +108,12 @@ async def test_an_answer_that_is_none_is_one_sentence(
     endpoint.raw = raw
     with pytest.raises(EmbeddingError, match=reason):
         await embedder.embed(["one", "two"])
+
+
+@pytest.mark.asyncio
+async def test_a_value_too_small_for_the_database_is_none(endpoint: Endpoint, embedder: Embedder) -> None:
+    endpoint.raw = rows([1.0, -1e-50, 1e-300], [-2.5, 0.0, 1e-20])
+    assert (await embedder.embed(["one", "two"]))[1] == [[1.0, 0.0, 0.0], [-2.5, 0.0, 1e-20]]
 
 
 @pytest.mark.asyncio
