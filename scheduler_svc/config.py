@@ -24,6 +24,7 @@ def scheduler_config(settings: Settings, inventory: Inventory) -> SchedulerConfi
         max_questions=settings.max_questions,
         question_timeout_s=settings.question_timeout_s,
         remembers_failed=True,
+        refuses_doubled=True,
     )
 
 

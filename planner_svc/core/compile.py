@@ -56,9 +56,28 @@ def tasks_for(picture: Picture, cause: Cause, other: Cause | None = None) -> tup
         verify = [d for d in drafts if d.step.role == "verify"]
         joined = [*(d for d in drafts if d.step.role != "verify"), *extra, *verify]
         if picture.config.clear_margin is not None:
-            joined = _both_confirmed_first(joined)
+            joined = _both_confirmed_first(_once(joined))
         drafts = joined if len(joined) <= MAX_TASKS else drafts
     return _checked(picture, _number(drafts))
+
+
+def _once(drafts: list[_Draft]) -> list[_Draft]:
+    """Leave out what another cause's remedy does already: one look must not confirm the same action twice."""
+    kept: list[_Draft] = []
+    stands: dict[tuple[str, str], tuple[str, str]] = {}
+    for draft in drafts:
+        same = next((one for one in kept if _is_same_act(draft, one)), None)
+        if same is not None:
+            stands[draft.key] = same.key
+            continue
+        after = tuple(stands.get(key, key) for key in draft.after)
+        kept.append(replace(draft, after=after, when=stands.get(draft.when, draft.when) if draft.when else None))
+    return kept
+
+
+def _is_same_act(one: _Draft, other: _Draft) -> bool:
+    what = [(draft.step.role, draft.step.type, draft.target.name, draft.args) for draft in (one, other)]
+    return one.step.role == "act" and one.key[0] != other.key[0] and what[0] == what[1]
 
 
 def _both_confirmed_first(drafts: list[_Draft]) -> list[_Draft]:

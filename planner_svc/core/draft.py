@@ -256,18 +256,20 @@ def _resolved(
     known = {task.task_id for task in kept}
     renamed: dict[str, str] = {}
     for item, name in zip(items, names, strict=False):
-        renamed.setdefault(_word(item.get("task_id")), name)
+        if written := _word(item.get("task_id")):
+            renamed.setdefault(written, name)
     resolved = []
     for task, item in zip(kept, items, strict=False):
         value = item.get("dependencies")
         listed = value[:MAX_DEPENDENCIES] if isinstance(value, list) else []
         if value is not None and listed != value:
             repairs.meaning(f"dependencies of {task.task_id} cut to {len(listed)}")
-        wanted = [renamed.get(_word(one), _word(one)) for one in listed]
-        for lost in dict.fromkeys(one for one in wanted if one not in known or one == task.task_id):
-            what = "itself" if lost == task.task_id else f"{lost[:20]!r}, which is no task"
+        # Only ids that the answer itself holds: one that code has given to a task is no name the model can have meant.
+        wanted = [(_word(one), renamed.get(_word(one), "")) for one in listed]
+        for said, meant in dict.fromkeys(pair for pair in wanted if pair[1] not in known or pair[1] == task.task_id):
+            what = "itself" if meant == task.task_id else f"{said[:20]!r}, which is no task"
             repairs.meaning(f"dependency of {task.task_id} on {what} dropped")
-        good = dict.fromkeys(one for one in wanted if one in known and one != task.task_id)
+        good = dict.fromkeys(meant for _, meant in wanted if meant in known and meant != task.task_id)
         resolved.append(replace(task, dependencies=tuple(good)))
     return resolved
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from broker.contracts.plan import ClarifyingTask, FaultClass, Hypothesis, PlanProposed, PlanRequested, PlanTask, Reason
 from planner_svc.core.compile import Cause, Confirmation, acts_of, anyone, confirmation_of, tasks_for
 from planner_svc.core.context import Picture
-from planner_svc.core.draft import Draft, UnusablePlanError
+from planner_svc.core.draft import Draft, DraftTask, UnusablePlanError
 from planner_svc.core.guard import guarded
 from planner_svc.core.rulebook import Candidate
 from planner_svc.core.weigh import (
@@ -40,8 +40,9 @@ def written(picture: Picture, request: PlanRequested, draft: Draft, time_us: int
     leader = chosen[0] if chosen else None
     agreed = leader is not None and (leader.target.name, leader.fault_class) == (cause.target, cause.fault_class)
     differs = leader if leader is not None and not agreed and differing(picture, leader, cause) else None
-    if differs is not None and draft.question is None and is_clear(picture, differs):
-        return rulebook_leads(picture, request, differs, cause, draft.repairs.made, time_us)
+    if differs is not None and is_clear(picture, differs):
+        return _led(rulebook_leads(picture, request, differs, cause, draft.repairs.made, time_us), draft)
+    _must_have_causes(picture, draft, cause)
     tasks, more = guarded(picture, draft, cause.fault_class, _other_look(picture, differs))
     hypothesis, remark = believed(cause, draft.confidence, leader, agreed)
     filled = (*filled, *more, "the goal is code's")
@@ -52,6 +53,57 @@ def written(picture: Picture, request: PlanRequested, draft: Draft, time_us: int
     both = bool(acts_of(tasks)) and acts_of(tasks) <= rules
     changes = {"filled": filled, "mended": draft.repairs.touched_meaning, "agreed": both}
     return proposal.model_copy(update=changes)
+
+
+def _led(proposal: PlanProposed, draft: Draft) -> PlanProposed:
+    """Return the rulebook's proposal with what of the model's is in it: its cause, perhaps mended, and its question.
+
+    A question does not change who leads: the tasks count as soon as nobody may be asked any more.
+    """
+    has_part = proposal.decision_tag == "LLM_DECISION"
+    led = proposal.model_copy(update={"mended": has_part and draft.repairs.touched_meaning})
+    if draft.question is None:
+        return led
+    plan = led.plan.model_copy(update={"clarifying_task": _question(draft)})
+    return led.model_copy(update={"plan": plan, "decision_tag": "LLM_DECISION"})
+
+
+def _must_have_causes(picture: Picture, draft: Draft, cause: Cause) -> None:
+    """Refuse actions without a cause, and those whose own cause was tried or seen not to be so: what is spent is not
+    done again under another name.
+
+    Raises:
+        UnusablePlanError: naming each of them.
+    """
+    acts = [task for task in draft.tasks if task.acts]
+    if cause.fault_class == "none" and acts:
+        detail = f"{acts[0].task_id}: {acts[0].type} {acts[0].target}, though the hypothesis is that nothing is broken"
+        raise UnusablePlanError([Reason(code="no_cause", detail=detail)])
+    named = [(task, _cause_of_act(picture, task, cause)) for task in acts]
+    spent = [
+        Reason(
+            code="ruled_out",
+            detail=f"{task.task_id}: {task.type} {task.target}, but {own.fault_class} of {own.target} was tried, or "
+            "seen not to be so",
+        )
+        for task, own in named
+        if own is not None and is_spent(picture, own)
+    ]
+    if spent:
+        raise UnusablePlanError(spent)
+
+
+def _cause_of_act(picture: Picture, task: DraftTask, cause: Cause) -> Cause | None:
+    """Return the cause on an action's own device that calls for it: the believed class of fault where its remedy has
+    the action, else the first that has. None if no remedy has it; the guard refuses that by itself."""
+    remedies = picture.config.rulebook.remedies
+    calling = [item.fault_class for item in remedies if task.type in {step.type for step in item.acts}]
+    chosen = cause.fault_class if cause.fault_class in calling else next(iter(calling), None)
+    return None if chosen is None else Cause(task.target, chosen)
+
+
+def _question(draft: Draft) -> ClarifyingTask:
+    return ClarifyingTask(task_id="q1", question=draft.question or "")
 
 
 def _asking(
@@ -65,8 +117,7 @@ def _asking(
 ) -> PlanProposed:
     """Return a proposal that asks the operator; its tasks count only if nobody may be asked any more."""
     proposal = proposed(picture, request, hypothesis, tasks, "llm", time_us, draft.repairs.made)
-    asks = ClarifyingTask(task_id="q1", question=draft.question or "")
-    plan = proposal.plan.model_copy(update={"clarifying_task": asks})
+    plan = proposal.plan.model_copy(update={"clarifying_task": _question(draft)})
     return proposal.model_copy(update={"plan": plan, "filled": filled, "mended": draft.repairs.touched_meaning})
 
 

@@ -8,6 +8,7 @@ value nobody chose would be code's decision under the model's name.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -52,12 +53,13 @@ def guarded(
         also: a look that whatever acts has to wait for besides: another cause that is not ruled out.
 
     Raises:
-        UnusablePlanError: an action that cannot be confirmed here, an argument outside its bounds, too many actions.
+        UnusablePlanError: an action that cannot be confirmed here or stands there twice, an argument outside its
+            bounds, too many actions.
     """
     bench = _Bench([_with_prefix(picture, task) for task in draft.tasks])
     filled_in = [new.task_id for old, new in zip(draft.tasks, bench.tasks, strict=True) if old != new]
     bench.filled += [f"{name}: prefix taken from the inventory" for name in filled_in]
-    faults = [*_out_of_bounds(picture, bench.tasks)]
+    faults = [*_out_of_bounds(picture, bench.tasks), *_doubled(bench.tasks)]
     for task in [task for task in bench.tasks if task.acts]:
         confirmation = confirmation_of(picture, task.type, _device(picture, task), believed)
         if confirmation is None:
@@ -98,6 +100,17 @@ def _out_of_bounds(picture: Picture, tasks: Sequence[DraftTask]) -> Iterator[Rea
         if task.type == "flush_cache" and task.args.get("prefix") != device.cache_prefix:
             declared = device.cache_prefix or "nothing"
             yield _reason("bad_argument", f"{task.task_id}: only {declared} may be deleted from {device.name}")
+
+
+def _doubled(tasks: Sequence[DraftTask]) -> Iterator[Reason]:
+    """Say which actions stand there more than once: one look would confirm all, though the first made it old."""
+    for (type_, target, _), count in Counter(map(_act, (task for task in tasks if task.acts))).items():
+        if count > 1:
+            yield _reason("duplicate_action", f"{type_} {target} stands {count} times in the plan, once is allowed")
+
+
+def _act(task: DraftTask) -> tuple[str, str, str]:
+    return task.type, task.target, repr(sorted(task.args.items()))
 
 
 def _reason(code: str, detail: str) -> Reason:

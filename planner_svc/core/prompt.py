@@ -23,6 +23,7 @@ from planner_svc.core.rulebook import printable
 
 MAX_LINES = 12
 MAX_LOG = 160
+MAX_ERROR = 80
 OPENING, CLOSING = "<<<", ">>>"
 
 KINDS: dict[FaultClass, str] = {
@@ -148,9 +149,9 @@ def _line(picture: Picture, signs: tuple[Sign, ...]) -> str:
     return f"{device.name} ({device.kind}) {status}; {'; '.join(parts)}"
 
 
-def words_of(sign: Sign) -> str:
-    """Return what a sign shows, in words."""
-    error = one_line(sign.error, 80)
+def words_of(sign: Sign, shown: str | None = None) -> str:
+    """Return what a sign shows, in words; `shown` stands for its error, if given."""
+    error = one_line(sign.error, MAX_ERROR) if shown is None else shown
     name = sign.dependency.name if sign.dependency else ""
     return {
         "silent": f"{error}; its own probe got no answer",

@@ -19,20 +19,39 @@ from broker.contracts.plan import ChatMessage
 from planner_svc.core.answer import FAULT_CLASSES
 from planner_svc.core.config import PlannerConfig, PromptTemplate
 from planner_svc.core.context import Picture, Sign, View
-from planner_svc.core.prompt import KINDS, MAX_LOG, device_line, one_line, order_of, quoted, words_of
+from planner_svc.core.prompt import (
+    CLOSING,
+    KINDS,
+    MAX_ERROR,
+    MAX_LOG,
+    OPENING,
+    device_line,
+    one_line,
+    order_of,
+    quoted,
+    words_of,
+)
 from planner_svc.core.rulebook import is_contradicted
-from planner_svc.core.tokens import of_turns
+from planner_svc.core.tokens import estimate, of_turns
 
 MAX_DEVICES = 12
 MAX_LOGS = 2
 """Templates of log lines that one device shows."""
 SHORT_REPORT, SHORTEST_REPORT = 400, 150
 """Characters of a report that are shown where the whole does not fit."""
+REPORT, DEVIATIONS = "Report:", "Deviations, worst first:"
+KEPT = 3
+"""Deviations that stay whatever they cost."""
 MAX_EXCERPT = 300
 MAX_EXCERPTS = 3
 FACTOR = 3.0
 RISE_MS = 50.0
 """A device answers slowly from this many times its baseline on, and this much above it."""
+LEAST = 12
+"""Tokens that a line keeps whatever the constant part costs: enough for the device and its kind."""
+_NAME = re.compile(r"[A-Za-z0-9_.:-]+|no answer")
+"""Names of errors, files and incidents, which can say nothing to a model; "no answer" is code's own word."""
+_FACT = re.compile(r"[a-z_]+ [A-Za-z0-9_.-]+ [a-z_]+=(?:true|false|null|-?[0-9.eE+-]+)")
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-f]{8,}(?:-[0-9a-f]{4,})*|[0-9]+(?:\.[0-9]+)*")
 
 
@@ -53,8 +72,8 @@ class Section:
 def messages(picture: Picture, template: PromptTemplate) -> tuple[ChatMessage, ...]:
     """Return the conversation for a picture, within the configuration's budget as far as the constant part leaves room.
 
-    A long report is cut first. Some of it and the three worst deviations stay whatever the constant part costs: a
-    prompt without them asks nothing.
+    A long report is cut first. Some of it and the three worst deviations stay whatever the constant part costs, cut to
+    what there is room for: a prompt without them asks nothing.
     """
     config = picture.config
     head = (ChatMessage(role="system", content=_system(config, template)), *_examples(config, template))
@@ -65,8 +84,34 @@ def messages(picture: Picture, template: PromptTemplate) -> tuple[ChatMessage, .
     for limit in (SHORT_REPORT, SHORTEST_REPORT):
         shortened = _fitted(_sections(picture, min(limit, config.max_report_chars)), room)
         if of_turns([shortened]) <= room:
-            break
-    return (*head, shortened)
+            return (*head, shortened)
+    return (*head, _turn_of(_squeezed(picture, room)))
+
+
+def _squeezed(picture: Picture, room: int) -> list[Section]:
+    """Return the report and the worst deviations alone, without logs, every line cut to its share of the room.
+
+    Whoever writes logs, notes or reports can make a line as costly as the contracts let it be.
+    """
+    worst = [f"- {line}" for line in _deviations(picture, logs=False)[:KEPT]] or ["- nothing deviates"]
+    report = quoted(picture.report, SHORTEST_REPORT)
+    sections = [Section(REPORT, ()), Section(DEVIATIONS, ())]
+    headings = of_turns([_turn_of([replace(section, lines=("",)) for section in sections])])
+    share = max(LEAST, (room - headings) // (1 + len(worst)))
+    cut = [_cut(line, share) for line in (report, *worst)]
+    return [replace(sections[0], lines=(cut[0],)), replace(sections[1], lines=tuple(cut[1:]))]
+
+
+def _cut(line: str, tokens: int) -> str:
+    """Return a line that costs at most so many tokens, its marks round strangers' words still closed."""
+    if estimate(line) <= tokens:
+        return line
+    end = "" if OPENING not in line else f"… {CLOSING}"
+    kept = line
+    while kept and estimate(f"{kept}{end}") > tokens:
+        kept = kept[: min(len(kept) - 1, len(kept) * 9 // 10)]
+    kept = kept.rstrip("<>")
+    return f"{kept}{end}" if kept.count(OPENING) > kept.count(CLOSING) else f"{kept}…"
 
 
 def _fitted(sections: list[Section], room: int) -> ChatMessage:
@@ -128,8 +173,8 @@ def _devices_in(answer: str) -> set[str]:
 
 def _turn(report: str, deviations: Iterable[str], answer: str) -> list[ChatMessage]:
     sections = [
-        Section("Report:", (quoted(report, 400),)),
-        Section("Deviations, worst first:", tuple(f"- {line}" for line in deviations)),
+        Section(REPORT, (quoted(report, 400),)),
+        Section(DEVIATIONS, tuple(f"- {line}" for line in deviations)),
     ]
     return [ChatMessage(role="user", content=_text(sections)), ChatMessage(role="assistant", content=answer)]
 
@@ -153,8 +198,8 @@ def _sections(picture: Picture, report_chars: int) -> list[Section]:
     # The picture's text holds the answers too, for the rulebook's words; here they stand beside their questions.
     report = quoted(picture.report, report_chars)
     return [
-        Section("Report:", (report,), kept=1),
-        Section("Deviations, worst first:", deviations, 3, kept=3),
+        Section(REPORT, (report,), kept=1),
+        Section(DEVIATIONS, deviations, 3, kept=KEPT),
         Section("Questions to the operator:", tuple(_dialogue(picture)), 1),
         Section("Ruled out:", tuple(_ruled_out(picture)), 2),
         Section("Refused before:", tuple(_refused(picture)), 2),
@@ -164,10 +209,10 @@ def _sections(picture: Picture, report_chars: int) -> list[Section]:
     ]
 
 
-def _deviations(picture: Picture) -> list[str]:
+def _deviations(picture: Picture, logs: bool = True) -> list[str]:
     """Return one line per deviating device, worst first, the users' traffic last."""
     devices = sorted(picture.by_device.items(), key=lambda item: order_of(item[0], item[1]))
-    lines = [_line(picture, signs) for _, signs in devices][:MAX_DEVICES]
+    lines = [_line(picture, signs, logs) for _, signs in devices][:MAX_DEVICES]
     if picture.traffic is not None and picture.users_suffer:
         newest = picture.views[picture.traffic.name].newest
         success = "unknown" if newest.success_ratio is None else f"{newest.success_ratio:.2f}"
@@ -176,13 +221,18 @@ def _deviations(picture: Picture) -> list[str]:
     return lines
 
 
-def _line(picture: Picture, signs: tuple[Sign, ...]) -> str:
+def _line(picture: Picture, signs: tuple[Sign, ...], logs: bool) -> str:
     device = signs[0].device
     view = picture.views.get(device.name)
-    parts = [words for sign in signs if (words := words_of(sign))]
+    parts = [words for sign in signs if (words := words_of(sign, named(sign.error, MAX_ERROR)))]
     if view is not None:
-        parts += [*_beside_baseline(picture, view), *_logs(view)]
+        parts += [*_beside_baseline(picture, view), *(_logs(view) if logs else ())]
     return f"{device.name} ({device.kind}) {view.newest.status if view else 'unseen'}; {'; '.join(parts)}"
+
+
+def named(text: str, limit: int) -> str:
+    """Return a name as it is, and anything else that stands where a name is expected as a stranger's words."""
+    return text[:limit] if not text or _NAME.fullmatch(text) else quoted(text, limit)
 
 
 def _beside_baseline(picture: Picture, view: View) -> list[str]:
@@ -241,11 +291,12 @@ def _seen(picture: Picture) -> list[str]:
     """Return what agents found in this incident, and what the scheduler tells of plans before that."""
     showed = dict.fromkeys(fact for item in picture.tried for fact in item.showed)
     told = [f"- {quoted(outcome, MAX_LOG)}" for outcome in picture.past.outcomes[-4:]]
-    return [*told, *(f"- {one_line(fact, 120)}" for fact in list(showed)[-4:])]
+    facts = (fact if len(fact) <= 120 and _FACT.fullmatch(fact) else quoted(fact, 120) for fact in list(showed)[-4:])
+    return [*told, *(f"- {fact}" for fact in facts)]
 
 
 def _excerpts(picture: Picture) -> list[str]:
     return [
-        f"- {one_line(item.source, 60)}, {one_line(item.title, 60)}: {quoted(item.text, MAX_EXCERPT)}"
+        f"- {named(item.source, 60)}, {quoted(item.title, 60)}: {quoted(item.text, MAX_EXCERPT)}"
         for item in picture.past.excerpts[:MAX_EXCERPTS]
     ]

@@ -2,7 +2,8 @@
 
 Byte-pair tokenizers split a text at blanks, between letters, digits and signs before they merge, and never across.
 So a text costs no more than its pieces do: a run of letters one token per `LETTERS` characters begun (without a vowel,
-nearly one each), every digit one, every two signs begun one, a letter beyond ASCII one per byte pair. Held against
+nearly one each), every digit one, every two signs begun one, a letter beyond ASCII one per byte pair; a digit beyond
+ASCII, and any character that stands alone there, one per byte. Held against
 counts of a real vocabulary by `tests/unit/test_planner_question.py`.
 """
 
@@ -17,7 +18,7 @@ LETTERS = 6
 """Letters of a word of a language, or of our names, that one token holds at least on average."""
 PER_TURN = 5
 """Marks of a chat template round one turn, and its role."""
-_PIECE = re.compile(r"[A-Za-z]+| ?[0-9]|[^\W\d_]+|[^\w\s]+|_|\n+|[^\S\n]{2,}|\t")
+_PIECE = re.compile(r"[A-Za-z]+| ?[0-9]|[^\W\d_]+|[^\w\s]+|_|\n+|[^\S\n]{2,}|[^ ]")
 _VOWEL = re.compile(r"[aeiouyAEIOUY]")
 
 
@@ -32,6 +33,8 @@ def of_turns(turns: Iterable[ChatMessage]) -> int:
 
 
 def _cost(piece: str) -> int:
+    if not piece.isascii() and (piece.isdecimal() or len(piece) == 1):
+        return len(piece.encode())
     if not piece.isascii():
         return -(-len(piece.encode()) // 2)
     if piece[-1].isdigit():

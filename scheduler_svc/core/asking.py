@@ -91,6 +91,5 @@ def with_tried(turn: Turn, incident: Incident, commitment: Commitment, outcome: 
         tried = Tried(hypothesis=commitment.hypothesis, outcome=clip(outcome))
         return incident.model_copy(update={"tried": (*incident.tried, tried)})
     tried = repeat.told(commitment, outcome)
-    mark = repeat.mark_of(commitment.hypothesis, [task.plan_task for task in commitment.tasks])
-    failed = (*incident.failed, mark) if mark and mark not in incident.failed else incident.failed
+    failed = tuple(dict.fromkeys((*incident.failed, *repeat.marks_of(commitment))))
     return incident.model_copy(update={"tried": (*incident.tried, tried), "failed": failed})

@@ -44,3 +44,5 @@ class SchedulerConfig(Frozen):
     remembers_failed: bool = False
     """True: a replan is told what was done and seen, and no plan that failed is taken again. False here for the same
     reason; the roles decide with True."""
+    refuses_doubled: bool = False
+    """True: a model's plan that does the same to the same device twice is refused. False here for the same reason."""

@@ -96,7 +96,9 @@ def _faults(turn: Turn, incident: Incident, proposal: PlanProposed) -> tuple[Rea
     if may_not is not None and not plan.tasks:
         return (may_not,)
     found = validate.faults(plan, turn.config.inventory, proposal.version)
-    if not found and turn.config.remembers_failed and repeat.mark_of(plan.hypothesis, plan.tasks) in incident.failed:
+    if not found and turn.config.refuses_doubled and proposal.origin == "llm":
+        found = validate.doubled(plan)
+    if not found and turn.config.remembers_failed and repeat.has_failed(incident.failed, proposal):
         believed = f"{plan.hypothesis.fault_class} of {plan.hypothesis.target}"
         return (validate.reason("failed_before", f"the same actions for {believed} were tried and did not help"),)
     return found

@@ -1,5 +1,8 @@
 """A plan that failed is not taken again (docs/adr/0012): what it would do, to what, and for which hypothesis.
 
+The hypothesis counts only where the rulebook names it: a model could give the same actions another name each time. A
+plan of which nothing was done, since no condition held, has not failed in this sense.
+
 Looks do not count, and a plan that only looks has no mark: looking again changes nothing and may see something new.
 Task ids, order, conditions and costs do not count either: the same actions in other words are the same attempt.
 """
@@ -7,23 +10,40 @@ Task ids, order, conditions and costs do not count either: the same actions in o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from hashlib import sha256
 
 from broker.contracts.catalogue import CATALOGUE
-from broker.contracts.plan import Hypothesis, PlanTask, Tried
+from broker.contracts.plan import Hypothesis, PlanProposed, PlanTask, Tried
 from scheduler_svc.core.state import Commitment, TaskState, clip
 
 MAX_LINES = 8
 MAX_LINE = 120
 
 
-def mark_of(hypothesis: Hypothesis, tasks: Iterable[PlanTask]) -> str:
-    """Return the SHA-256, hex, of what a plan would do; empty if it changes nothing."""
+def marks_of(commitment: Commitment) -> tuple[str, ...]:
+    """Return the marks of a committed plan that did not help: what it would have done for its hypothesis, the same
+    without the hypothesis, and what of it was done. None if nothing was dispatched or denied."""
+    tasks = [task.plan_task for task in commitment.tasks]
+    acts = [task for task in commitment.tasks if _changes_world(task.plan_task)]
+    done = [task.plan_task for task in acts if task.attempt or task.status == "failed"]
+    if not done:
+        return ()
+    return mark_of(commitment.hypothesis, tasks), mark_of(None, tasks), mark_of(None, done)
+
+
+def has_failed(failed: Container[str], proposal: PlanProposed) -> bool:
+    """Tell whether a plan is among those whose marks are given; a model's by its actions alone."""
+    plan = proposal.plan
+    return mark_of(None if proposal.origin == "llm" else plan.hypothesis, plan.tasks) in failed
+
+
+def mark_of(hypothesis: Hypothesis | None, tasks: Iterable[PlanTask]) -> str:
+    """Return the SHA-256, hex, of what a plan would do, for a hypothesis or for any; empty if it changes nothing."""
     acts = sorted({_act(task) for task in tasks if _changes_world(task)})
     if not acts:
         return ""
-    believed = f"{hypothesis.target} {hypothesis.fault_class}"
+    believed = f"{hypothesis.target} {hypothesis.fault_class}" if hypothesis is not None else "any"
     return sha256("\n".join((believed, *acts)).encode()).hexdigest()
 
 

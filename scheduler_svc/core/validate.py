@@ -13,6 +13,7 @@
 | `wrong_agent` | the type is not that agent's |
 | `unknown_target` | the inventory has no such device |
 | `bad_argument` | an argument, or the target's kind, lies outside the catalogue's bounds |
+| `duplicate_action` | a model's plan does the same to the same device twice (`doubled`) |
 | `bad_condition` | `when` asks a task that need not have ended, or a fact its type does not give |
 
 Further codes are given elsewhere: `flapping` (flap.py), `lost_tie`, `superseded` and `failed_before` (planning.py,
@@ -56,6 +57,23 @@ def faults(plan: Plan, inventory: Inventory, version: int) -> tuple[Reason, ...]
     for task in plan.tasks:
         found += _of_task(task, inventory)
     return tuple(found[:MAX_REASONS])
+
+
+def doubled(plan: Plan) -> tuple[Reason, ...]:
+    """Return which actions stand in the plan more than once: same type, target and arguments. Never raises.
+
+    Such a plan is none that `faults` refuses: recordings from before hold some (docs/adr/0012).
+    """
+    acts = Counter(
+        (task.type, task.target, repr(sorted(task.args.items())))
+        for task in plan.tasks
+        if (entry := CATALOGUE.get(task.type)) is not None and entry.changes_world
+    )
+    return tuple(
+        reason("duplicate_action", f"{type_} {target[:60]} stands {count} times in the plan, once is allowed")
+        for (type_, target, _), count in acts.items()
+        if count > 1
+    )
 
 
 def _of_names(plan: Plan) -> Iterator[Reason]:

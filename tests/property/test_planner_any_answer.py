@@ -17,7 +17,7 @@ from planner_svc.core.config import PlannerConfig
 from planner_svc.core.draft import MAX_READ
 from planner_svc.core.machine import PlannerMachine
 from planner_svc.core.state import PlannerState
-from scheduler_svc.core.validate import faults
+from scheduler_svc.core.validate import doubled, faults
 from tests.property.test_planner_plans import check
 from tests.support.planner_world import USERS_FAIL, Look, World, rulebook, shop
 
@@ -76,6 +76,7 @@ def holds(proposal: PlanProposed) -> None:
         assert len(asks.question) <= MAX_QUESTION
     if proposal.plan.tasks or asks is None:
         assert faults(proposal.plan, shop(), proposal.version) == ()
+    assert doubled(proposal.plan) == ()
     for task in proposal.plan.tasks:
         assert shop().get(task.target) is not None
         if CATALOGUE[task.type].changes_world:

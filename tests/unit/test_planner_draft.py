@@ -83,6 +83,21 @@ def test_meaning_is_repaired_where_one_reading_is_nearest_and_that_is_marked(
     assert edges(draft) == graph
 
 
+@pytest.mark.parametrize("name", ["Step 1", None])
+def test_id_that_only_code_gave_is_no_dependency_that_the_model_meant(name: str | None) -> None:
+    first = {**LOOK, "task_id": name} if name else {key: value for key, value in LOOK.items() if key != "task_id"}
+    draft = read(written(first, {**ACT, "task_id": "zz!", "dependencies": ["t1", ""]}))
+    assert edges(draft) == {"t1": (), "t2": ()}
+    assert draft.repairs.touched_meaning
+    assert "dependency of t2 on 't1', which is no task dropped" in draft.repairs.made
+
+
+def test_dependency_by_the_id_as_it_was_written_is_kept() -> None:
+    draft = read(written({**LOOK, "task_id": "Step 1"}, {**ACT, "dependencies": ["Step 1"]}))
+    assert edges(draft) == {"t1": (), "t2": ("t1",)}
+    assert not draft.repairs.touched_meaning
+
+
 def test_two_hundred_tasks_are_cut_to_the_first_eight() -> None:
     look = {"type": "check_config", "target": "orders"}
     tasks = [{**look, "task_id": f"t{n}", "dependencies": ["t150"] if n else []} for n in range(200)]

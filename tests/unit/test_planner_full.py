@@ -136,6 +136,48 @@ def test_silent_service_may_be_restarted_by_a_written_plan() -> None:
     assert confirmation(proposal, acts(proposal)[0]) == ("check_config", "orders", "sound", True)
 
 
+HUNG: dict[str, Look] = {"orders": {**UNANSWERED, "error_code": "TimeoutError"}, "loadgen": USERS_FAIL}
+
+
+def test_action_that_stands_twice_is_refused_since_one_look_would_confirm_both() -> None:
+    tasks = do("t1", "restart", "orders"), do("t2", "check_health", "orders", "t1"), do("t3", "restart", "orders", "t2")
+    proposal = proposal_for(plan_text("orders", "process_hung", *tasks), HUNG)
+    assert [(reason.code, reason.detail) for reason in proposal.unusable] == [
+        ("duplicate_action", "restart orders stands 2 times in the plan, once is allowed")
+    ]
+    assert proposal.plan.tasks == ()
+
+
+def test_same_action_on_two_devices_is_no_doubled_one() -> None:
+    tasks = do("t1", "reconcile", "orders"), do("t2", "reconcile", "catalog")
+    assert len(acts(proposal_for(plan_text("orders", "config_drift", *tasks)))) == 2
+
+
+def test_two_causes_that_call_for_the_same_action_have_it_once_in_a_compiled_plan() -> None:
+    proposal = proposal_for(closed("orders", "process_down"), mode="hypothesis")
+    assert proposal.plan.hypothesis.fault_class != "process_down"
+    wanted = [(act.type, act.target) for act in acts(proposal)]
+    assert sorted(wanted) == [("reconcile", "orders"), ("start", "orders")]
+
+
+def test_action_for_a_hypothesis_that_nothing_is_broken_is_refused() -> None:
+    proposal = proposal_for(plan_text("loadgen", "none", do("t1", "reconcile", "catalog")), VAGUE)
+    assert [reason.code for reason in proposal.unusable] == ["no_cause"]
+
+
+@pytest.mark.parametrize(
+    ("target", "fault_class"),
+    [("loadgen", "network_latency"), ("orders", "cpu_saturation"), ("catalog", "process_hung")],
+)
+def test_cause_that_was_tried_is_not_planned_again_under_another_name(target: str, fault_class: str) -> None:
+    tried = Tried(hypothesis=Hypothesis(target="orders", fault_class="config_drift", confidence=0.9), outcome="no")
+    looks: dict[str, Look] = {"orders": {"status": "WARN"}, "loadgen": USERS_FAIL}
+    text = plan_text(target, fault_class, do("t1", "reconcile", "orders"))
+    proposal = proposal_for(text, looks, version=2, tried=(tried,))
+    assert [reason.code for reason in proposal.unusable] == ["ruled_out"]
+    assert proposal.plan.tasks == ()
+
+
 def test_plain_looks_give_way_to_confirmations() -> None:
     looks = [do(f"t{n}", "check_logs", "orders", pattern=f"p{n}") for n in range(7)]
     proposal = proposal_for(plan_text("orders", "config_drift", *looks, do("t8", "reconcile", "orders", "t6")))
@@ -226,6 +268,30 @@ def test_rulebook_that_is_clear_leads_and_the_models_cause_is_confirmed_beside_i
     looks = {task.task_id for task in proposal.plan.tasks if task.type == "check_config"}
     assert len(looks) == 2
     assert all(looks <= set(act.dependencies) for act in acts(proposal)), "both are looked at before anything acts"
+
+
+def test_mended_cause_beside_the_rulebooks_waits_for_a_person_too() -> None:
+    text = plan_text("catalgo", "config_drift", do("t1", "check_config", "catalog"), do("t2", "reconcile", "catalog"))
+    proposal = proposal_for(text)
+    assert (proposal.origin, proposal.decision_tag, proposal.mended) == ("rulebook", "LLM_DECISION", True)
+    assert ("reconcile", "catalog") in {(act.type, act.target) for act in acts(proposal)}
+
+
+def test_plan_of_the_rulebook_alone_is_not_marked_for_what_was_mended_in_an_answer_that_is_not_in_it() -> None:
+    proposal = proposal_for(plan_text("loadgne", "none", do("t1", "check_config", "orders")))
+    assert (proposal.origin, proposal.decision_tag, proposal.mended) == ("rulebook", "DETERMINISTIC", False)
+
+
+def test_question_beside_tasks_does_not_take_the_lead_from_a_clear_rulebook() -> None:
+    asks = {"task_id": "q1", "question": "Was anything deployed today?"}
+    tasks = do("t1", "check_config", "catalog"), do("t2", "reconcile", "catalog", "t1")
+    proposal = proposal_for(plan_text("catalog", "config_drift", *tasks, clarifying_task=asks))
+    assert (proposal.origin, proposal.plan.hypothesis.target) == ("rulebook", "orders")
+    assert proposal.plan.clarifying_task is not None
+    assert proposal.decision_tag == "LLM_DECISION", "the question is a model's"
+    looks = {task.task_id for task in proposal.plan.tasks if task.type == "check_config"}
+    assert len(looks) == 2
+    assert all(looks <= set(act.dependencies) for act in acts(proposal))
 
 
 def test_model_that_says_none_has_no_part_in_a_plan_that_the_rulebook_leads() -> None:

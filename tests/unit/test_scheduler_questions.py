@@ -11,6 +11,7 @@ from broker.contracts.incident import IncidentAnswered, IncidentAsked, IncidentC
 from broker.contracts.machine import CancelTimer
 from broker.contracts.plan import (
     ClarifyingTask,
+    Condition,
     Exchange,
     PlanAccepted,
     PlanProposed,
@@ -281,9 +282,9 @@ def test_answer_that_is_no_plan_is_refused_with_the_planners_reasons_and_asked_a
     assert told.messages(PlanRequested)[0].rulebook_only
 
 
-def failed_once(told: Story, version: int = 1, number: int = 1) -> None:
+def failed_once(told: Story, version: int = 1, number: int = 1, origin: str = "rulebook") -> None:
     """Let a plan be carried out whole, and its check fail."""
-    told.tell(proposed(plan(*LOOK_ACT, version=version, number=number)), after_s=10.0)
+    told.tell(proposed(plan(*LOOK_ACT, version=version, number=number), origin=origin), after_s=10.0)
     while orders := told.messages(Task):
         told.tell(result(orders[0], changed=orders[0].risk != "read", drifted=True, healthy=True))
     told.tell(verified(version, ok=False, n=version))
@@ -309,6 +310,41 @@ def test_other_action_for_the_same_hypothesis_and_same_action_for_another_are_ot
         failed_once(told)
         told.tell(proposed(given), after_s=10.0)
         assert told.messages(PlanAccepted), given
+
+
+@pytest.mark.parametrize("first", ["rulebook", "llm"])
+def test_same_actions_are_not_taken_again_for_another_hypothesis_that_a_model_names(first: str) -> None:
+    told = story()
+    failed_once(told, origin=first)
+    other = plan(*LOOK_ACT, version=2, number=2, fault_class="network_latency")
+    told.tell(proposed(other, origin="llm"), after_s=10.0)
+    [rejected] = told.messages(PlanRejected)
+    assert [reason.code for reason in rejected.reasons] == ["failed_before"]
+
+
+SKIPPED = Condition(task_id="t1", field="running", equals=False)
+
+
+@pytest.mark.parametrize("origin", ["rulebook", "llm"])
+def test_plan_whose_action_was_skipped_was_not_tried(origin: str) -> None:
+    told = story()
+    told.tell(proposed(plan(task("t1"), task("t2", "start", after=("t1",), when=SKIPPED)), origin=origin))
+    told.tell(result(told.messages(Task)[0], running=True))
+    told.tell(verified(1, ok=False))
+    again = plan(task("t1"), task("t2", "start", after=("t1",), when=SKIPPED), version=2, number=2)
+    told.tell(proposed(again, origin=origin), after_s=10.0)
+    assert told.messages(PlanAccepted)
+
+
+def test_what_of_a_failed_plan_was_done_is_not_taken_again_by_itself() -> None:
+    told = story()
+    both = (*LOOK_ACT, task("t4", "start", after=("t1",), when=SKIPPED))
+    told.tell(proposed(plan(*both), origin="llm"))
+    while orders := told.messages(Task):
+        told.tell(result(orders[0], changed=orders[0].risk != "read", drifted=True, running=True, healthy=True))
+    told.tell(verified(1, ok=False))
+    told.tell(proposed(plan(*LOOK_ACT, version=2, number=2), origin="llm"), after_s=10.0)
+    assert [reason.code for reason in told.messages(PlanRejected)[0].reasons] == ["failed_before"]
 
 
 def test_looking_again_is_no_repetition() -> None:

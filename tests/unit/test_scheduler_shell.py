@@ -27,6 +27,7 @@ def test_the_slack_of_a_task_covers_two_deliveries_after_the_first(tmp_path: Pat
     made = scheduler_config(Settings(home=tmp_path, role="scheduler"), INVENTORY)
     assert made.redelivery_slack_s == 11.0
     assert made.auto_approve == "risky"
+    assert made.refuses_doubled
 
 
 @pytest.mark.parametrize(

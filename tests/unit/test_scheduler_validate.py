@@ -7,7 +7,7 @@ import pytest
 from broker.contracts.plan import Condition, Plan, PlanAccepted, PlanRejected, PlanRequested, PlanTask
 from broker.contracts.task import Task
 from scheduler_svc.core import validate
-from tests.support.scheduler import INVENTORY, LOOK_ACT, Story, plan, proposed, reported, task
+from tests.support.scheduler import INVENTORY, LOOK_ACT, Story, config, plan, proposed, reported, task
 
 
 def codes(given: Plan, version: int = 1) -> list[str]:
@@ -157,3 +157,28 @@ def test_the_order_of_an_accepted_plan_is_in_generations() -> None:
     story.tell(proposed(plan(task("b", after=("c", "a")), task("c"), task("a"), task("d", after=("b",)))))
     [accepted] = story.messages(PlanAccepted)
     assert accepted.order == (("c", "a"), ("b",), ("d",))
+
+
+# a model's plan that does the same twice
+
+
+TWICE = (task("t1"), task("t2", "restart", after=("t1",)), task("t3", "restart", after=("t2",)))
+
+
+@pytest.mark.parametrize(
+    ("origin", "refuses", "refused"),
+    [("llm", True, ["duplicate_action"]), ("llm", False, []), ("rulebook", True, [])],
+)
+def test_doubled_action_is_refused_of_a_model_and_only_by_a_machine_of_today(
+    origin: str, refuses: bool, refused: list[str]
+) -> None:
+    told = Story(config(refuses_doubled=refuses))
+    told.tell(reported())
+    told.tell(proposed(plan(*TWICE), origin=origin))
+    assert [one.code for said in told.messages(PlanRejected) for one in said.reasons] == refused
+    assert bool(told.messages(PlanAccepted)) is not bool(refused)
+
+
+def test_looks_may_stand_twice_and_an_action_on_two_devices_too() -> None:
+    given = plan(task("t1"), task("t2"), task("t3", "restart"), task("t4", "restart", "shop-db"))
+    assert validate.doubled(given) == ()
