@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -25,6 +26,10 @@ from services.platform.port import NotOnThisPlatformError, VerbFailedError
 HOG_MARKER = "TRIAGE_HOG"
 """CPU burners carry this variable beside the scope of their victim."""
 MAX_HOGS = 16
+HOG_NAME = "triage-hog"
+"""Last word of a burner's command line."""
+HOG_START_S = 5.0
+POLL_S = 0.01
 _BURN = "while :; do :; done"
 
 
@@ -121,10 +126,19 @@ class EmbeddedFaults:
         missing = processes - await self.hogs(name)
         if missing > 0:
             await asyncio.to_thread(_spawn_hogs, {**scope_of(self._home, name), HOG_MARKER: name}, missing)
+            await self._until_burning(name, processes)
+
+    async def _until_burning(self, name: str, processes: int) -> None:
+        """A process that is just becoming a burner shows no marks for a moment: who counts then starts one too many."""
+        deadline = time.monotonic() + HOG_START_S
+        while await self.hogs(name) < processes:
+            if time.monotonic() > deadline:
+                raise VerbFailedError(f"{processes} burners do not run at {name} within {HOG_START_S:g} s")
+            await asyncio.sleep(POLL_S)
 
     async def hogs(self, name: str) -> int:
         """Return how many burners run in the workload's scope."""
-        return len(await asyncio.to_thread(self._find_hogs, name))
+        return len([found for found in await asyncio.to_thread(self._find_hogs, name) if _burns(found)])
 
     async def unhog(self, name: str) -> None:
         """End all burners in the workload's scope."""
@@ -219,10 +233,19 @@ def _not_here(why: str) -> NotOnThisPlatformError:
     return NotOnThisPlatformError(f"the embedded platform cannot do this: {why}; use the docker platform")
 
 
+def _burns(process: psutil.Process) -> bool:
+    """Tell whether a process with a burner's marks has become one; what its shell was told names them too."""
+    try:
+        words: list[str] = process.cmdline()
+        return words[-1:] == [HOG_NAME]
+    except psutil.Error:
+        return False
+
+
 def _spawn_hogs(marks: dict[str, str], count: int) -> None:
     shell = shutil.which("sh") or "/bin/sh"
     # The outer shell ends at once; its children are adopted, and nobody has to reap them.
-    burner = f'{shell} -c "{_BURN}" triage-hog >/dev/null 2>&1 </dev/null &'
+    burner = f'{shell} -c "{_BURN}" {HOG_NAME} >/dev/null 2>&1 </dev/null &'
     subprocess.run(
         [shell, "-c", "\n".join([burner] * count)],
         env={"PATH": os.defpath, **marks},
