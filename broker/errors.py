@@ -23,6 +23,7 @@ BrokerError
 │   └── BrokerClosedError        nor will there be one: it was closed for good
 ├── DivergenceError              a machine decided something else than the journal says it did
 ├── SnapshotError                a snapshot is damaged or of another machine; the journal is read instead
+├── SchemaVersionError           a database's schema and a package's do not go together
 ├── KeyringError                 wrong passphrase, damaged or missing key file
 └── SettingsError                bad configuration; names the key and the nearest known one
 ```
@@ -180,6 +181,10 @@ class DivergenceError(BrokerError):
 
 class SnapshotError(BrokerError):
     """A snapshot cannot be used: damaged, or of another machine or version. Nothing is lost: the journal has it all."""
+
+
+class SchemaVersionError(BrokerError):
+    """A database's schema and a package's do not go together."""
 
 
 class KeyringError(BrokerError):

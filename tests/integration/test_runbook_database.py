@@ -11,10 +11,10 @@ import pytest
 
 from agents.runbook.database import AuditRecord, DatabaseStore, prepare, with_database
 from agents.runbook.errors import StoreDownError, StoreRefusedError
-from agents.runbook.migrations import Migration
 from agents.runbook.shelf import Shelf
 from auditor_svc import api
 from broker.contracts.symptoms import encode
+from broker.runtime.migrations import Migration
 from tests.support.nats_server import free_port
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.runbooks import audit, document, repaired_messages
@@ -252,7 +252,7 @@ class TestTrouble:
         monkeypatch.setattr(
             "agents.runbook.migrations.migrations", lambda: (Migration("0001_runbooks.sql", "SELECT 1"),)
         )
-        with pytest.raises(StoreRefusedError, match=r"another migration 0001_runbooks\.sql"):
+        with pytest.raises(StoreRefusedError, match=r"migration 0001_runbooks\.sql was changed after"):
             await prepare(place.audit_owner, "runbooks", PASSWORD)
 
     async def test_a_password_with_quotes_is_a_password(self, place: Place) -> None:
