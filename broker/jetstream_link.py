@@ -83,7 +83,8 @@ class _Question:
 class Subscription:
     """A subscription that can be ended at any time, whatever state the connection is in."""
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, client: Client, raw: Any) -> None:
+        self._client = client
         self._raw = raw
 
     async def end(self) -> None:
@@ -92,8 +93,15 @@ class Subscription:
             await self._raw.unsubscribe()
 
     async def drain(self) -> None:
-        """Stop listening, but hear everything that the server sent before it knew."""
+        """Stop listening, but hear everything that the server sent before it knew.
+
+        The client's own `drain` does not do: the PING of its flush overtakes the UNSUB it should confirm, and a message
+        that was on its way is dropped unheard (measured: one of 1,500 given-up pulls on a busy machine). The PING of a
+        second flush is behind the UNSUB for certain, since the first one sent all that was waiting.
+        """
         with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await self._client._send_unsubscribe(self._raw._id)
+            await self._client.flush()
             await self._raw.drain()
 
 
@@ -241,7 +249,7 @@ class Link:
 
         # Bounded by flow control (reading) or by one outstanding pull, so the client's own limit is off: it drops.
         raw = await self._client.subscribe(subject, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0)
-        return Subscription(raw)
+        return Subscription(self._client, raw)
 
     def new_inbox(self) -> str:
         """Return a subject that only this user may listen on and that nobody else knows."""
