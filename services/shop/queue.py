@@ -28,6 +28,8 @@ DURABLE = "fulfilment"
 
 CONNECT_TIMEOUT_S = 1
 RECONNECT_S = 0.2
+LOOK_S = 0.2
+"""The client may end without a word (see `_use`), so it is looked at so often."""
 PING_S = 1
 PINGS = 2
 """A server that stops answering is noticed after PING_S * PINGS and a bit."""
@@ -144,7 +146,12 @@ class Queue:
         # cancellation is not ours.
         consuming = asyncio.create_task(_consume(client, consumer, complain)) if consumer else None
         try:
-            await ended.wait()
+            # The event alone will not do: a client whose process was stopped for a while fails while it closes, and
+            # then neither tells that it is closed nor connects again.
+            while client.is_connected:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), LOOK_S)
+                    break
             if client.last_error is not None:
                 self._error = client.last_error
         finally:
