@@ -116,7 +116,7 @@ def _settings(record: LlmRecord, settings: Settings, inventory: Inventory) -> tu
         seed=int(_number(facts, "seed", record)),
         max_tokens=int(limit),
     )
-    asked = questions(again, inventory)
+    asked = questions(again, inventory, record.template_hash or "")
     form: PromptForm = "hypothesis" if facts.get("schema", SCHEMA_NAME) == SCHEMA_NAME else "plan"
     return again, asked[form]
 

@@ -16,11 +16,12 @@ from broker.contracts.inventory import Inventory
 from broker.contracts.plan import PlanAnswered, PlanPrompted, PromptForm
 from broker.runtime.worker_host import Work
 from planner_svc.config import ModelSettings
-from planner_svc.core.answer import SCHEMA_NAME, answer_schema
+from planner_svc.core.answer import NO_WORDS, SCHEMA_NAME, answer_schema
 from planner_svc.core.draft import SCHEMA_NAME as PLAN_SCHEMA_NAME
 from planner_svc.core.draft import plan_schema
 from planner_svc.errors import ModelError, ModelTimeoutError, Outcome, PlannerError
 from planner_svc.llm_client import Completion, LlmClient
+from planner_svc.prompt_files import load_templates
 
 MAX_ERROR = 500
 
@@ -39,10 +40,15 @@ class Question:
         return sha256(json.dumps(self.schema, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
 
 
-def questions(settings: ModelSettings, inventory: Inventory) -> dict[PromptForm, Question]:
-    """Return what each form of prompt asks for."""
+def questions(settings: ModelSettings, inventory: Inventory, template_hash: str) -> dict[PromptForm, Question]:
+    """Return what each form of prompt asks for.
+
+    Args:
+        template_hash: of the prompt's template; one that this version does not have has no words of its own.
+    """
+    words = next((item.answers for item in load_templates() if item.hash == template_hash), NO_WORDS)
     return {
-        "hypothesis": Question(SCHEMA_NAME, answer_schema(inventory), settings.max_tokens),
+        "hypothesis": Question(SCHEMA_NAME, answer_schema(inventory, words), settings.max_tokens),
         "plan": Question(PLAN_SCHEMA_NAME, plan_schema(inventory), settings.plan_max_tokens),
     }
 
@@ -52,7 +58,9 @@ class ModelWorker:
 
     def __init__(self, settings: ModelSettings, inventory: Inventory, client: LlmClient) -> None:
         self._settings = settings
-        self._questions = questions(settings, inventory)
+        self._inventory = inventory
+        self._questions: dict[str, dict[PromptForm, Question]] = {}
+        """By the hash of the prompt's template."""
         self._client = client
 
     async def handle(self, work: Work) -> Contract:
@@ -111,7 +119,11 @@ class ModelWorker:
         )
 
     def _question(self, prompt: PlanPrompted) -> Question:
-        return self._questions[prompt.form]
+        known = self._questions.get(prompt.template_hash)
+        if known is None:
+            known = questions(self._settings, self._inventory, prompt.template_hash)
+            self._questions[prompt.template_hash] = known
+        return known[prompt.form]
 
     def _facts(self, prompt: PlanPrompted) -> dict[str, Scalar]:
         """Return what is needed to ask again. Never the key."""

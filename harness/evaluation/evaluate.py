@@ -17,7 +17,7 @@ from harness.evaluation.data import Truth
 from harness.evaluation.judge import NOTHING, Verdict, judge_draft, judge_hypothesis, judge_plan
 from harness.evaluation.library import Case
 from harness.evaluation.play import Ask, Asked, Decision, decide
-from planner_svc.core.answer import UnusableAnswerError, read_answer
+from planner_svc.core.answer import NO_WORDS, UnusableAnswerError, read_answer
 from planner_svc.core.config import PlannerConfig
 from planner_svc.core.draft import read_draft
 
@@ -152,7 +152,9 @@ def _raw_verdict(case: Case, asked: Asked, config: PlannerConfig) -> Verdict:
     inventory = case.window.inventory
     try:
         if asked.prompt.form == "hypothesis":
-            answer = read_answer(asked.answer.response, inventory)
+            template = config.template("hypothesis")
+            words = NO_WORDS if template is None else template.answers
+            answer = read_answer(asked.answer.response, inventory, words)
             return judge_hypothesis(case, answer.target, answer.fault_class, config.rulebook)
         draft = read_draft(asked.answer.response, inventory)
     except UnusableAnswerError:

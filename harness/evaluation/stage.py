@@ -105,9 +105,9 @@ def facts_of(workload: _Workload) -> Facts:
 
 
 def lines_of(data: bytes, start_us: int) -> tuple[Line, ...]:
-    """Return the newest lines worth keeping: WARN and ERROR lines of ours, and all of a server's own."""
+    """Return the first and the newest lines worth keeping: WARN and ERROR lines of ours, all of a server's own."""
     found = [line for raw in data.decode(errors="replace").splitlines() if (line := _line(raw, start_us))]
-    return tuple(found[-MAX_LINES:])
+    return tuple(found[:MAX_LINES] + found[MAX_LINES:][-MAX_LINES:])
 
 
 def _line(raw: str, start_us: int) -> Line | None:

@@ -29,7 +29,7 @@ AFTER_S = 16.0
 CALM_TIMEOUT_S = 90.0
 STALL_TIMEOUT_S = 15.0
 MAX_LINES = 60
-"""Newest log lines kept of each workload."""
+"""So many of the first log lines of each workload are kept, and of the newest: agents look early and late."""
 LogMark = dict[str, int]
 
 

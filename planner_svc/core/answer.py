@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast, get_args
 
@@ -39,13 +39,22 @@ class Answer:
     repairs: tuple[str, ...]
 
 
-def answer_schema(inventory: Inventory) -> dict[str, Any]:
-    """Return the JSON schema of an answer: the closed question. Only keywords that every endpoint understands."""
+Words = Mapping[FaultClass, str]
+"""What an answer may say for a kind of fault, where a template has words of its own for it."""
+NO_WORDS: Words = {}
+
+
+def answer_schema(inventory: Inventory, words: Words = NO_WORDS) -> dict[str, Any]:
+    """Return the JSON schema of an answer: the closed question. Only keywords that every endpoint understands.
+
+    Args:
+        words: the template's; if it has any, only the kinds that it has words for may be answered.
+    """
     return {
         "type": "object",
         "properties": {
             "target": {"type": "string", "enum": list(inventory.names())},
-            "fault_class": {"type": "string", "enum": list(FAULT_CLASSES)},
+            "fault_class": {"type": "string", "enum": list(words.values() or FAULT_CLASSES)},
             "confidence": {"type": "number"},
         },
         "required": ["target", "fault_class", "confidence"],
@@ -53,8 +62,8 @@ def answer_schema(inventory: Inventory) -> dict[str, Any]:
     }
 
 
-def read_answer(text: str, inventory: Inventory) -> Answer:
-    """Return the hypothesis that a model's text holds.
+def read_answer(text: str, inventory: Inventory, words: Words = NO_WORDS) -> Answer:
+    """Return the hypothesis that a model's text holds; a kind of fault may stand by its name or in the given words.
 
     Raises:
         UnusableAnswerError: no JSON object, or a target or fault class that is not on the closed list.
@@ -62,10 +71,16 @@ def read_answer(text: str, inventory: Inventory) -> Answer:
     repairs = Repairs()
     value = first_object(unwrapped(text, repairs), repairs, ("target",))
     target = _choose(value.get("target"), inventory.names(), "target", repairs)
-    fault_class = _choose(value.get("fault_class"), FAULT_CLASSES, "fault_class", repairs)
+    fault_class = _kind(value.get("fault_class"), words, repairs)
     confidence = repairs.confidence(value.get("confidence"))
     repairs.unasked(value, ("target", "fault_class", "confidence"))
     return Answer(target, fault_class, confidence, repairs.made)
+
+
+def _kind(value: object, words: Words, repairs: Repairs) -> FaultClass:
+    named = {text: name for name, text in words.items()}
+    chosen = _choose(value, (*FAULT_CLASSES, *named), "fault_class", repairs)
+    return named.get(chosen, cast(FaultClass, chosen))
 
 
 def unwrapped(text: str, repairs: Repairs) -> str:

@@ -127,7 +127,7 @@ class Example(Frozen):
 
 
 class SolvedPlan(Frozen):
-    """A solved incident with its whole plan, shown to the model as a turn of the conversation in full mode."""
+    """A solved incident, shown to the model as a turn of the conversation; in full mode with its whole plan."""
 
     report: str
     deviations: tuple[str, ...]
@@ -147,6 +147,19 @@ class PromptTemplate(Frozen):
     """May hold {devices}, {kinds} and {catalogue}."""
     examples: tuple[SolvedPlan, ...] = ()
     """Empty: the rulebook's examples."""
+    plain: bool = added(False)
+    """True: what deviates is told in plain words (`core/plain.py`)."""
+    kinds: dict[FaultClass, str] = added({})
+    """What a kind of fault looks like, in the template's own words; the others stand in the words of the code."""
+    answers: dict[FaultClass, str] = added({})
+    """Words for the kinds of fault, in the question and in its answer; empty: their names. A small model chooses better
+    among words than among names (docs/planner.md)."""
+
+    @model_validator(mode="after")
+    def _answers_differ(self) -> PromptTemplate:
+        if len(set(self.answers.values())) < len(self.answers):
+            raise ValueError("answers has the same words for two kinds of fault")
+        return self
 
     @property
     def label(self) -> str:

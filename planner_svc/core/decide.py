@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from broker.contracts.plan import PlanAnswered, PlanProposed, PlanRequested, PromptForm, Reason
-from planner_svc.core.answer import Answer, UnusableAnswerError, read_answer
+from planner_svc.core.answer import NO_WORDS, Answer, UnusableAnswerError, read_answer
 from planner_svc.core.compile import Cause, diagnosis, tasks_for
 from planner_svc.core.context import Picture
 from planner_svc.core.draft import UnusablePlanError, read_draft
@@ -73,7 +73,9 @@ def by_model(
     try:
         if form == "plan":
             return written(picture, request, read_draft(answered.response, picture.config.inventory), time_us)
-        return _weighed(picture, request, read_answer(answered.response, picture.config.inventory), time_us)
+        template = picture.config.template("hypothesis")
+        words = NO_WORDS if template is None else template.answers
+        return _weighed(picture, request, read_answer(answered.response, picture.config.inventory, words), time_us)
     except UnusableAnswerError as error:
         if picture.config.asks_again:
             return unusable(picture, request, error, form, time_us)

@@ -10,33 +10,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from broker.contracts.catalogue import CATALOGUE, TaskType
 from broker.contracts.plan import ChatMessage
+from planner_svc.core import plain, wording
 from planner_svc.core.answer import FAULT_CLASSES
 from planner_svc.core.config import PlannerConfig, PromptTemplate
-from planner_svc.core.context import Picture, Sign, View
-from planner_svc.core.prompt import (
-    CLOSING,
-    KINDS,
-    MAX_ERROR,
-    MAX_LOG,
-    OPENING,
-    device_line,
-    one_line,
-    order_of,
-    quoted,
-    words_of,
-)
+from planner_svc.core.context import Picture
+from planner_svc.core.prompt import CLOSING, KINDS, MAX_LOG, OPENING, device_line, one_line, quoted
 from planner_svc.core.rulebook import is_contradicted
 from planner_svc.core.tokens import estimate, of_turns
+from planner_svc.core.wording import named
 
-MAX_DEVICES = 12
-MAX_LOGS = 2
-"""Templates of log lines that one device shows."""
 SHORT_REPORT, SHORTEST_REPORT = 400, 150
 """Characters of a report that are shown where the whole does not fit."""
 REPORT, DEVIATIONS = "Report:", "Deviations, worst first:"
@@ -44,15 +31,9 @@ KEPT = 3
 """Deviations that stay whatever they cost."""
 MAX_EXCERPT = 300
 MAX_EXCERPTS = 3
-FACTOR = 3.0
-RISE_MS = 50.0
-"""A device answers slowly from this many times its baseline on, and this much above it."""
 LEAST = 12
 """Tokens that a line keeps whatever the constant part costs: enough for the device and its kind."""
-_NAME = re.compile(r"[A-Za-z0-9_.:-]+|no answer")
-"""Names of errors, files and incidents, which can say nothing to a model; "no answer" is code's own word."""
 _FACT = re.compile(r"[a-z_]+ [A-Za-z0-9_.-]+ [a-z_]+=(?:true|false|null|-?[0-9.eE+-]+)")
-_VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-f]{8,}(?:-[0-9a-f]{4,})*|[0-9]+(?:\.[0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +59,22 @@ def messages(picture: Picture, template: PromptTemplate) -> tuple[ChatMessage, .
     config = picture.config
     head = (ChatMessage(role="system", content=_system(config, template)), *_examples(config, template))
     room = config.max_prompt_tokens - of_turns(head)
-    whole = _turn_of(_sections(picture, config.max_report_chars))
+    whole = _turn_of(_sections(picture, template, config.max_report_chars))
     if of_turns([whole]) <= room:
         return (*head, whole)
     for limit in (SHORT_REPORT, SHORTEST_REPORT):
-        shortened = _fitted(_sections(picture, min(limit, config.max_report_chars)), room)
+        shortened = _fitted(_sections(picture, template, min(limit, config.max_report_chars)), room)
         if of_turns([shortened]) <= room:
             return (*head, shortened)
-    return (*head, _turn_of(_squeezed(picture, room)))
+    return (*head, _turn_of(_squeezed(picture, template, room)))
 
 
-def _squeezed(picture: Picture, room: int) -> list[Section]:
+def _squeezed(picture: Picture, template: PromptTemplate, room: int) -> list[Section]:
     """Return the report and the worst deviations alone, without logs, every line cut to its share of the room.
 
     Whoever writes logs, notes or reports can make a line as costly as the contracts let it be.
     """
-    worst = [f"- {line}" for line in _deviations(picture, logs=False)[:KEPT]] or ["- nothing deviates"]
+    worst = [f"- {line}" for line in _deviations(picture, template, logs=False)[:KEPT]] or ["- nothing deviates"]
     report = quoted(picture.report, SHORTEST_REPORT)
     sections = [Section(REPORT, ()), Section(DEVIATIONS, ())]
     headings = of_turns([_turn_of([replace(section, lines=("",)) for section in sections])])
@@ -130,7 +111,9 @@ def _system(config: PlannerConfig, template: PromptTemplate) -> str:
     kinds = [name for name in FAULT_CLASSES if config.rulebook.remedy(name) is not None]
     values = {
         "{devices}": "\n".join(f"- {device_line(device)}" for device in inventory.devices),
-        "{kinds}": "\n".join(f"- {name}: {KINDS[name]}" for name in kinds),
+        "{kinds}": "\n".join(
+            f"- {template.answers.get(name, name)}: {template.kinds.get(name, KINDS[name])}" for name in kinds
+        ),
         "{catalogue}": "\n".join(_type_line(entry) for entry in CATALOGUE.values() if entry.agent != "RAGAgent"),
     }
     if template.form == "plan":
@@ -168,7 +151,8 @@ def _examples(config: PlannerConfig, template: PromptTemplate) -> list[ChatMessa
 
 def _devices_in(answer: str) -> set[str]:
     value = json.loads(answer)
-    return {value["hypothesis"]["target"], *(task["target"] for task in value["tasks"])}
+    said = value.get("hypothesis", value)
+    return {said["target"], *(task["target"] for task in value.get("tasks", ()))}
 
 
 def _turn(report: str, deviations: Iterable[str], answer: str) -> list[ChatMessage]:
@@ -192,9 +176,9 @@ def _shorter(sections: list[Section]) -> list[Section] | None:
     return [section.without_last() if n == place else section for n, section in enumerate(sections)]
 
 
-def _sections(picture: Picture, report_chars: int) -> list[Section]:
+def _sections(picture: Picture, template: PromptTemplate, report_chars: int) -> list[Section]:
     """Return what is to be told, in the order in which it stands."""
-    deviations = tuple(f"- {line}" for line in _deviations(picture)) or ("- nothing deviates",)
+    deviations = tuple(f"- {line}" for line in _deviations(picture, template)) or ("- nothing deviates",)
     # The picture's text holds the answers too, for the rulebook's words; here they stand beside their questions.
     report = quoted(picture.report, report_chars)
     return [
@@ -209,54 +193,9 @@ def _sections(picture: Picture, report_chars: int) -> list[Section]:
     ]
 
 
-def _deviations(picture: Picture, logs: bool = True) -> list[str]:
-    """Return one line per deviating device, worst first, the users' traffic last."""
-    devices = sorted(picture.by_device.items(), key=lambda item: order_of(item[0], item[1]))
-    lines = [_line(picture, signs, logs) for _, signs in devices][:MAX_DEVICES]
-    if picture.traffic is not None and picture.users_suffer:
-        newest = picture.views[picture.traffic.name].newest
-        success = "unknown" if newest.success_ratio is None else f"{newest.success_ratio:.2f}"
-        latency = "" if newest.latency_ms is None else f", p95 {newest.latency_ms:.0f} ms"
-        lines.append(f"{picture.traffic.name} (traffic) {newest.status}; success {success}{latency}")
-    return lines
-
-
-def _line(picture: Picture, signs: tuple[Sign, ...], logs: bool) -> str:
-    device = signs[0].device
-    view = picture.views.get(device.name)
-    parts = [words for sign in signs if (words := words_of(sign, named(sign.error, MAX_ERROR)))]
-    if view is not None:
-        parts += [*_beside_baseline(picture, view), *(_logs(view) if logs else ())]
-    return f"{device.name} ({device.kind}) {view.newest.status if view else 'unseen'}; {'; '.join(parts)}"
-
-
-def named(text: str, limit: int) -> str:
-    """Return a name as it is, and anything else that stands where a name is expected as a stranger's words."""
-    return text[:limit] if not text or _NAME.fullmatch(text) else quoted(text, limit)
-
-
-def _beside_baseline(picture: Picture, view: View) -> list[str]:
-    """Return where a device is far from how it is when it is well."""
-    usual, newest = picture.baselines.get(view.device.name), view.newest
-    found = []
-    if usual is not None and _is_far(newest.latency_ms, usual.latency_ms, RISE_MS):
-        found.append(f"answers in {newest.latency_ms:.0f} ms, usually {usual.latency_ms:.0f}")
-    if usual is not None and _is_far(newest.cpu_load, usual.cpu_load, picture.config.cpu_rise):
-        found.append(f"usually {usual.cpu_load:.2f} cores")
-    return found
-
-
-def _is_far(value: float | None, usual: float | None, rise: float) -> bool:
-    return value is not None and usual is not None and value > max(FACTOR * usual, usual + rise)
-
-
-def _logs(view: View) -> list[str]:
-    """Return the commonest log lines of the window as templates with counts: what varies in them stands as #."""
-    lines = [_VARIABLE.sub("#", one_line(sample.log_sample, MAX_LOG)) for sample in view.samples if sample.log_sample]
-    return [
-        f"log: {quoted(line, MAX_LOG)}{f' x{count}' if count > 1 else ''}"
-        for line, count in Counter(lines).most_common(MAX_LOGS)
-    ]
+def _deviations(picture: Picture, template: PromptTemplate, *, logs: bool = True) -> list[str]:
+    words = plain.deviations if template.plain else wording.deviations
+    return words(picture, logs=logs)
 
 
 def _dialogue(picture: Picture) -> list[str]:

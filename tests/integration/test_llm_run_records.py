@@ -261,7 +261,7 @@ async def test_schema_that_changed_since_is_told(dsn: str, tmp_path: Path) -> No
         async with asked(dsn, endpoint.url, schema_hash="0" * 64) as given:
             assert not (await again(tmp_path, given)).schema_same
         settings = Settings.model_validate({"home": tmp_path, "role": "operator"})
-        now = questions(model_settings(settings), shop())["hypothesis"].schema_hash
+        now = questions(model_settings(settings), shop(), "")["hypothesis"].schema_hash
         async with asked(dsn, endpoint.url, schema_hash=now) as given:
             assert (await again(tmp_path, given)).schema_same
 

@@ -16,7 +16,7 @@ from harness.evaluation import tape
 from harness.evaluation.library import plans, read_window, window_path, write_window
 from harness.evaluation.record import main, record_each
 from harness.evaluation.stage import facts_of, lines_of
-from harness.evaluation.tape import AFTER_S, CALM_S, record, truth_of
+from harness.evaluation.tape import AFTER_S, CALM_S, MAX_LINES, record, truth_of
 from injector.registry import FAULTS
 from tests.support.evaluation import ORIGIN, STOP, FakeStage
 from tests.support.evaluation import run_plan as plan
@@ -137,6 +137,11 @@ def test_log_lines_keep_trouble_and_raw_lines_and_leave_chatter_out() -> None:
         (1.5, "ERROR", "no db error_code=gaierror"),
         (None, "INFO", "FATAL:   [31mauthentication failed"),
     ]
+
+
+def test_of_a_flood_of_lines_the_first_and_the_newest_are_kept() -> None:
+    found = lines_of("".join(f"line {n}\n" for n in range(500)).encode(), 0)
+    assert [line.msg for line in found] == [f"line {n}" for n in (*range(MAX_LINES), *range(500 - MAX_LINES, 500))]
 
 
 @dataclass

@@ -203,6 +203,20 @@ def test_connections_that_break_now_and_then_are_loss(code: str, device: str) ->
     assert acts(world.proposal().plan.tasks) == [("reconcile", device)]
 
 
+def test_dependency_that_is_slow_and_too_slow_by_turns_is_late_and_not_cut_off() -> None:
+    """As recorded with 250 ms on the way to the database: every second check is over its time-out."""
+    late: Look = {"status": "ERROR", "note": "shop-db=TimeoutError", "error_code": "TimeoutError"}
+    slow: Look = {"status": "WARN", "note": "slow:shop-db=502ms", "error_code": "TimeoutError"}
+    world = World()
+    world.seconds(10)
+    for look in (late, slow, late):
+        world.second({"catalog": look, "loadgen": USERS_FAIL})
+    world.request(text="product pages are slow")
+    world.second({"catalog": slow, "loadgen": USERS_FAIL})
+    believed = world.proposal().plan.hypothesis
+    assert (believed.target, believed.fault_class) == ("catalog", "network_latency")
+
+
 def test_no_deviation_is_no_fault_after_three_samples_of_traffic() -> None:
     world = World()
     world.seconds(5)

@@ -1,0 +1,96 @@
+"""What deviates, in plain words: for templates that ask for them (`PromptTemplate.plain`).
+
+A small model matches words better than it knows what the names of errors mean (docs/planner.md): each error stands with
+the words of its class in the rulebook, once for each device, with how often it was seen; log lines only where no class
+is known.
+"""
+
+from __future__ import annotations
+
+from planner_svc.core.context import Picture, Sign, View
+from planner_svc.core.prompt import MAX_ERROR, order_of, quoted
+from planner_svc.core.wording import MAX_DEVICES, beside_baseline, log_lines, named
+
+CLASSES = {
+    "name_resolution": "host name unknown",
+    "credentials": "login refused",
+    "killed_by_oom": "killed, out of memory",
+    "died": "has ended",
+    "no_space": "no space left",
+    "refused": "connection refused",
+    "timeout": "no answer in time",
+    "reset": "connection broken",
+    "decode": "cannot decode what it read",
+    "upstream": "an error from below",
+}
+"""Words for the rulebook's error classes; a class that is not here stands by its name."""
+SELDOM = 0.7
+"""Up to this share of the samples since it was first seen, a sign comes and goes."""
+SEEN = 3
+"""Samples from which on that can be told."""
+
+
+def deviations(picture: Picture, *, logs: bool = True) -> list[str]:
+    """Return one line per deviating device, worst first, the users' traffic last."""
+    devices = sorted(picture.by_device.items(), key=lambda item: order_of(item[0], item[1]))
+    lines = [_line(picture, signs, logs) for _, signs in devices][:MAX_DEVICES]
+    if picture.traffic is not None and picture.users_suffer:
+        newest = picture.views[picture.traffic.name].newest
+        success = "unknown" if newest.success_ratio is None else f"{newest.success_ratio:.2f}"
+        latency = "" if newest.latency_ms is None else f", p95 {newest.latency_ms:.0f} ms"
+        lines.append(f"{picture.traffic.name} (traffic): success {success}{latency}")
+    return lines
+
+
+def _line(picture: Picture, signs: tuple[Sign, ...], logs: bool) -> str:
+    device = signs[0].device
+    view = picture.views.get(device.name)
+    parts = list(dict.fromkeys(words for sign in _told_once(picture, signs) if (words := _words(picture, sign))))
+    if view is not None:
+        parts += [*beside_baseline(picture, view), *(_logs(picture, view, signs) if logs else ())]
+    return f"{device.name} ({device.kind}): {'; '.join(parts) or 'not well'}"
+
+
+def _told_once(picture: Picture, signs: tuple[Sign, ...]) -> list[Sign]:
+    """Return the signs without a device's own error where a dependency is blamed for the same."""
+    blamed = {_class_of(picture, sign) for sign in signs if sign.signal == "blame"}
+    return [sign for sign in signs if sign.signal != "error" or _class_of(picture, sign) not in blamed]
+
+
+def _class_of(picture: Picture, sign: Sign) -> str:
+    """Return the class of a sign's newest error, else of an earlier one; the error itself if no class is known."""
+    newest = picture.config.rulebook.classes_of(sign.error)
+    known = [item.name for item in picture.config.rulebook.errors if item.name in (newest or sign.classes)]
+    return known[0] if known else sign.error
+
+
+def _words(picture: Picture, sign: Sign) -> str:
+    name = sign.dependency.name if sign.dependency else ""
+    error = _error(picture, sign)
+    return {
+        "silent": f"its own probe: {error}",
+        "blame": f"cannot use {name}: {error}{_how_often(sign)}",
+        "slow": f"waits for {name} {named(sign.error, MAX_ERROR)}",
+        "error": f"reports {error}{_how_often(sign)}",
+        "cpu": f"burns {sign.error} cores",
+        "degraded": "gives no reason",
+        "finding": f"an agent saw {sign.field}={sign.value}",
+    }[sign.signal]
+
+
+def _error(picture: Picture, sign: Sign) -> str:
+    kind = _class_of(picture, sign)
+    words = CLASSES.get(kind, kind if kind != sign.error else "")
+    shown = quoted(sign.error, MAX_ERROR) if sign.from_log else named(sign.error, MAX_ERROR)
+    return f"{words} ({shown})" if words else shown
+
+
+def _how_often(sign: Sign) -> str:
+    seldom = sign.total >= SEEN and sign.share <= SELDOM
+    return f" now and then ({sign.count} of {sign.total} samples)" if seldom else ""
+
+
+def _logs(picture: Picture, view: View, signs: tuple[Sign, ...]) -> list[str]:
+    """Return what a device writes, where nothing else says what its trouble is."""
+    told = any(sign.classes or sign.signal in ("slow", "cpu", "finding") for sign in signs)
+    return [] if told else log_lines(view)
