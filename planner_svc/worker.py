@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from broker.contracts.base import Contract, Scalar
@@ -16,7 +18,7 @@ from broker.contracts.inventory import Inventory
 from broker.contracts.plan import PlanAnswered, PlanPrompted, PromptForm
 from broker.runtime.worker_host import Work
 from planner_svc.config import ModelSettings
-from planner_svc.core.answer import NO_WORDS, SCHEMA_NAME, answer_schema
+from planner_svc.core.answer import NO_WORDS, SCHEMA_NAME, Words, answer_schema
 from planner_svc.core.draft import SCHEMA_NAME as PLAN_SCHEMA_NAME
 from planner_svc.core.draft import plan_schema
 from planner_svc.errors import ModelError, ModelTimeoutError, Outcome, PlannerError
@@ -24,6 +26,8 @@ from planner_svc.llm_client import Completion, LlmClient
 from planner_svc.prompt_files import load_templates
 
 MAX_ERROR = 500
+TARGETS = "targets"
+"""Where the record of a run says which devices could be named, parted by commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +44,27 @@ class Question:
         return sha256(json.dumps(self.schema, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
 
 
-def questions(settings: ModelSettings, inventory: Inventory, template_hash: str) -> dict[PromptForm, Question]:
-    """Return what each form of prompt asks for.
+def question_of(
+    form: PromptForm,
+    settings: ModelSettings,
+    inventory: Inventory,
+    template_hash: str = "",
+    targets: Sequence[str] = (),
+) -> Question:
+    """Return what a prompt asks for.
 
     Args:
         template_hash: of the prompt's template; one that this version does not have has no words of its own.
+        targets: the devices that the answer may name; empty: all.
     """
-    words = next((item.answers for item in load_templates() if item.hash == template_hash), NO_WORDS)
-    return {
-        "hypothesis": Question(SCHEMA_NAME, answer_schema(inventory, words), settings.max_tokens),
-        "plan": Question(PLAN_SCHEMA_NAME, plan_schema(inventory), settings.plan_max_tokens),
-    }
+    if form == "plan":
+        return Question(PLAN_SCHEMA_NAME, plan_schema(inventory), settings.plan_max_tokens)
+    return Question(SCHEMA_NAME, answer_schema(inventory, _words(template_hash), targets), settings.max_tokens)
+
+
+@cache
+def _words(template_hash: str) -> Words:
+    return next((item.answers for item in load_templates() if item.hash == template_hash), NO_WORDS)
 
 
 class ModelWorker:
@@ -59,8 +73,6 @@ class ModelWorker:
     def __init__(self, settings: ModelSettings, inventory: Inventory, client: LlmClient) -> None:
         self._settings = settings
         self._inventory = inventory
-        self._questions: dict[str, dict[PromptForm, Question]] = {}
-        """By the hash of the prompt's template."""
         self._client = client
 
     async def handle(self, work: Work) -> Contract:
@@ -119,11 +131,8 @@ class ModelWorker:
         )
 
     def _question(self, prompt: PlanPrompted) -> Question:
-        known = self._questions.get(prompt.template_hash)
-        if known is None:
-            known = questions(self._settings, self._inventory, prompt.template_hash)
-            self._questions[prompt.template_hash] = known
-        return known[prompt.form]
+        known = [name for name in prompt.targets if self._inventory.get(name) is not None]
+        return question_of(prompt.form, self._settings, self._inventory, prompt.template_hash, known)
 
     def _facts(self, prompt: PlanPrompted) -> dict[str, Scalar]:
         """Return what is needed to ask again. Never the key."""
@@ -134,6 +143,7 @@ class ModelWorker:
             "seed": settings.seed,
             "max_tokens": asked.max_tokens,
             "schema": asked.name,
+            **({TARGETS: ",".join(prompt.targets)} if prompt.targets else {}),
         }
 
     def _without_key(self, text: str) -> str:

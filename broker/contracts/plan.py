@@ -168,6 +168,8 @@ class PlanPrompted(_Attempt):
     """The prompt's template and version, such as `full.v1`; empty before templates were files."""
     template_hash: str = added("")
     """SHA-256 of the template's file, hex."""
+    targets: tuple[Token, ...] = added(())
+    """The devices that an answer may name; empty: all."""
 
 
 class PlanAnswered(_Attempt):

@@ -18,6 +18,9 @@ from broker.contracts.plan import FaultClass
 from planner_svc.core.repairs import NameT, Repairs, same_name
 
 MAX_CHARS = 20_000
+UNASKED_CONFIDENCE = 0.7
+"""Of an answer in a template's words, which asks for none: small models say 0.9 of right and wrong answers alike. This
+often the 1.5B named device and kind rightly on the tuning half (docs/evaluation.md)."""
 MAX_TRIES = 20
 """So many opening braces are tried as the beginning of an object."""
 FAULT_CLASSES: tuple[FaultClass, ...] = get_args(FaultClass)
@@ -44,20 +47,23 @@ Words = Mapping[FaultClass, str]
 NO_WORDS: Words = {}
 
 
-def answer_schema(inventory: Inventory, words: Words = NO_WORDS) -> dict[str, Any]:
+def answer_schema(inventory: Inventory, words: Words = NO_WORDS, targets: Sequence[str] = ()) -> dict[str, Any]:
     """Return the JSON schema of an answer: the closed question. Only keywords that every endpoint understands.
 
     Args:
         words: the template's; if it has any, only the kinds that it has words for may be answered.
+        targets: the devices that may be named; empty: all.
     """
+    properties: dict[str, Any] = {
+        "target": {"type": "string", "enum": list(targets or inventory.names())},
+        "fault_class": {"type": "string", "enum": list(words.values() or FAULT_CLASSES)},
+    }
+    if not words:
+        properties["confidence"] = {"type": "number"}
     return {
         "type": "object",
-        "properties": {
-            "target": {"type": "string", "enum": list(inventory.names())},
-            "fault_class": {"type": "string", "enum": list(words.values() or FAULT_CLASSES)},
-            "confidence": {"type": "number"},
-        },
-        "required": ["target", "fault_class", "confidence"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
 
@@ -72,7 +78,8 @@ def read_answer(text: str, inventory: Inventory, words: Words = NO_WORDS) -> Ans
     value = first_object(unwrapped(text, repairs), repairs, ("target",))
     target = _choose(value.get("target"), inventory.names(), "target", repairs)
     fault_class = _kind(value.get("fault_class"), words, repairs)
-    confidence = repairs.confidence(value.get("confidence"))
+    is_asked = not words or "confidence" in value
+    confidence = repairs.confidence(value.get("confidence")) if is_asked else UNASKED_CONFIDENCE
     repairs.unasked(value, ("target", "fault_class", "confidence"))
     return Answer(target, fault_class, confidence, repairs.made)
 

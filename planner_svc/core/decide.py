@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from broker.contracts.plan import PlanAnswered, PlanProposed, PlanRequested, PromptForm, Reason
 from planner_svc.core.answer import NO_WORDS, Answer, UnusableAnswerError, read_answer
-from planner_svc.core.compile import Cause, diagnosis, tasks_for
+from planner_svc.core.compile import Cause, anyone, diagnosis, tasks_for
 from planner_svc.core.context import Picture
 from planner_svc.core.draft import UnusablePlanError, read_draft
 from planner_svc.core.full import written
@@ -101,6 +101,9 @@ def _weighed(picture: Picture, request: PlanRequested, answer: Answer, time_us: 
     if cause.fault_class != "none" and is_spent(picture, cause):
         why = f"the model named {named}, which was tried or seen not to be so: the rulebook decides"
         return by_rulebook(picture, request, time_us, (*repairs, why))
+    if cause.fault_class != "none" and not picture.deviates and picture.config.clear_margin is not None:
+        why = f"the model named {named}, and nothing deviates: the rulebook leads clearly, and only looks"
+        return by_rulebook(picture, request, time_us, (*repairs, why))
     chosen = best(picture)
     leader = chosen[0] if chosen else None
     agreed = leader is not None and (leader.target.name, leader.fault_class) == (cause.target, cause.fault_class)
@@ -121,9 +124,13 @@ def _weighed(picture: Picture, request: PlanRequested, answer: Answer, time_us: 
 
 
 def _mended(picture: Picture, answer: Answer) -> tuple[Cause, tuple[str, ...]]:
-    """Return the cause a model means: damaged cache entries are repaired in the cache, whoever stumbles over them."""
+    """Return the cause a model means: damaged cache entries are repaired in the cache, whoever stumbles over them, and
+    that nothing is broken is said of the users' traffic."""
     inventory = picture.config.inventory
     device = inventory.get(answer.target)
+    if answer.fault_class == "none" and answer.target != anyone(picture) and picture.config.clear_margin is not None:
+        note = f"target {answer.target} mended to {anyone(picture)}: nothing is broken there or anywhere"
+        return Cause(anyone(picture), "none"), (*answer.repairs, note)
     if answer.fault_class != "cache_poison" or device is None or device.kind == "cache":
         return Cause(answer.target, answer.fault_class), answer.repairs
     caches = [name for name in device.depends_on if (d := inventory.get(name)) is not None and d.kind == "cache"]

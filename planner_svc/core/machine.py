@@ -16,6 +16,7 @@ from planner_svc.core import question
 from planner_svc.core.config import PlannerConfig
 from planner_svc.core.context import Picture, look
 from planner_svc.core.decide import Waiting, by_model, by_rulebook, is_ripe
+from planner_svc.core.plain import suspects
 from planner_svc.core.prompt import messages, prompt_hash
 from planner_svc.core.state import (
     Open,
@@ -121,6 +122,7 @@ class PlannerMachine:
             form="hypothesis" if template is None else form,
             template="" if template is None else template.label,
             template_hash="" if template is None else template.hash,
+            targets=suspects(picture) if template is not None and template.plain else (),
         )
 
     def _on_answered(self, state: PlannerState, answered: PlanAnswered, time_us: int) -> Step:

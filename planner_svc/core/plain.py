@@ -26,6 +26,7 @@ CLASSES = {
 """Words for the rulebook's error classes; a class that is not here stands by its name."""
 SELDOM = 0.7
 """Up to this share of the samples since it was first seen, a sign comes and goes."""
+ALL_WELL = 0.995
 SEEN = 3
 """Samples from which on that can be told."""
 
@@ -42,11 +43,26 @@ def deviations(picture: Picture, *, logs: bool = True) -> list[str]:
     return lines
 
 
+def suspects(picture: Picture) -> tuple[str, ...]:
+    """Return the devices that can be the cause by what is told: those that deviate, and what they blame or cannot read.
+    Where nothing deviates, the users' traffic, for which stands that nothing is wrong."""
+    found = [name for name in picture.by_device if picture.config.inventory.get(name) is not None]
+    for sign in picture.signs:
+        if sign.dependency is not None:
+            found.append(sign.dependency.name)
+        elif sign.signal == "error" and "decode" in sign.classes:
+            found += sign.device.depends_on
+    if not found and picture.traffic is not None:
+        found.append(picture.traffic.name)
+    return tuple(dict.fromkeys(found))
+
+
 def _line(picture: Picture, signs: tuple[Sign, ...], logs: bool) -> str:
     device = signs[0].device
     view = picture.views.get(device.name)
     parts = list(dict.fromkeys(words for sign in _told_once(picture, signs) if (words := _words(picture, sign))))
     if view is not None:
+        parts += _served(view)
         parts += [*beside_baseline(picture, view), *(_logs(picture, view, signs) if logs else ())]
     return f"{device.name} ({device.kind}): {'; '.join(parts) or 'not well'}"
 
@@ -69,8 +85,8 @@ def _words(picture: Picture, sign: Sign) -> str:
     error = _error(picture, sign)
     return {
         "silent": f"its own probe: {error}",
-        "blame": f"cannot use {name}: {error}{_how_often(sign)}",
-        "slow": f"waits for {name} {named(sign.error, MAX_ERROR)}",
+        "blame": f"cannot use {_state(picture, name)}{name}: {error}{_how_often(sign)}",
+        "slow": f"waits for {_state(picture, name)}{name} {named(sign.error, MAX_ERROR)}",
         "error": f"reports {error}{_how_often(sign)}",
         "cpu": f"burns {sign.error} cores",
         "degraded": "gives no reason",
@@ -83,6 +99,17 @@ def _error(picture: Picture, sign: Sign) -> str:
     words = CLASSES.get(kind, kind if kind != sign.error else "")
     shown = quoted(sign.error, MAX_ERROR) if sign.from_log else named(sign.error, MAX_ERROR)
     return f"{words} ({shown})" if words else shown
+
+
+def _state(picture: Picture, name: str) -> str:
+    """Return "healthy" for a dependency that was seen and shows nothing: most kinds of fault are told apart by it."""
+    return "healthy " if name in picture.views and name not in picture.by_device else ""
+
+
+def _served(view: View) -> list[str]:
+    """Return the share of a device's own requests that succeed, if some do and some do not."""
+    share = view.newest.success_ratio
+    return [f"success {share:.2f}"] if share is not None and 0.0 < share < ALL_WELL else []
 
 
 def _how_often(sign: Sign) -> str:

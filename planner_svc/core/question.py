@@ -26,7 +26,7 @@ from planner_svc.core.wording import named
 
 SHORT_REPORT, SHORTEST_REPORT = 400, 150
 """Characters of a report that are shown where the whole does not fit."""
-REPORT, DEVIATIONS = "Report:", "Deviations, worst first:"
+REPORT, DEVIATIONS, SUSPECTS = "Report:", "Deviations, worst first:", "One of these is the cause:"
 KEPT = 3
 """Deviations that stay whatever they cost."""
 MAX_EXCERPT = 300
@@ -184,6 +184,7 @@ def _sections(picture: Picture, template: PromptTemplate, report_chars: int) -> 
     return [
         Section(REPORT, (report,), kept=1),
         Section(DEVIATIONS, deviations, 3, kept=KEPT),
+        *([Section(SUSPECTS, (", ".join(plain.suspects(picture)),), kept=1)] if template.plain else []),
         Section("Questions to the operator:", tuple(_dialogue(picture)), 1),
         Section("Ruled out:", tuple(_ruled_out(picture)), 2),
         Section("Refused before:", tuple(_refused(picture)), 2),

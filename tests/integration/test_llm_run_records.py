@@ -31,7 +31,7 @@ from harness.errors import NotFoundError, RefusedError, StackDownError
 from harness.llm_replay import AskedAgain, ask_again
 from planner_svc.config import model_settings
 from planner_svc.core.prompt import prompt_hash
-from planner_svc.worker import questions
+from planner_svc.worker import question_of
 from tests.support.audit import PUBLIC, START_US, chain, incident_messages, sealed
 from tests.support.model_server import ANSWER, always, completion, serving, well_behaved
 from tests.support.nats_server import free_port
@@ -261,7 +261,7 @@ async def test_schema_that_changed_since_is_told(dsn: str, tmp_path: Path) -> No
         async with asked(dsn, endpoint.url, schema_hash="0" * 64) as given:
             assert not (await again(tmp_path, given)).schema_same
         settings = Settings.model_validate({"home": tmp_path, "role": "operator"})
-        now = questions(model_settings(settings), shop(), "")["hypothesis"].schema_hash
+        now = question_of("hypothesis", model_settings(settings), shop()).schema_hash
         async with asked(dsn, endpoint.url, schema_hash=now) as given:
             assert (await again(tmp_path, given)).schema_same
 

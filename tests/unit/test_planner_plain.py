@@ -8,7 +8,7 @@ import pytest
 
 from planner_svc.config import newest_templates
 from planner_svc.core import plain
-from planner_svc.core.answer import FAULT_CLASSES, read_answer
+from planner_svc.core.answer import FAULT_CLASSES, answer_schema, read_answer
 from planner_svc.core.config import PlannerConfig, PromptTemplate
 from planner_svc.core.context import look
 from planner_svc.core.machine import PlannerMachine
@@ -23,6 +23,16 @@ def said(*seconds: dict[str, Look]) -> list[str]:
     for looks in seconds:
         world.seconds(1, looks)
     return plain.deviations(look(config, world.state, world.request(attempt=2)))
+
+
+def named_by(looks: dict[str, Look]) -> tuple[str, ...]:
+    """Return the devices that a model may name after three such seconds."""
+    config = PlannerConfig(inventory=shop(), rulebook=rulebook(), mode="hypothesis", templates=newest_templates())
+    world = World(PlannerMachine(config))
+    world.seconds(5)
+    world.seconds(3, looks)
+    world.request(attempt=2)
+    return world.prompts()[-1].targets
 
 
 def blaming(error: str) -> Look:
@@ -42,7 +52,7 @@ def blaming(error: str) -> Look:
 )
 def test_error_stands_once_with_the_words_of_its_class(error: str, words: str) -> None:
     looks: dict[str, Look] = {"orders": blaming(error)}
-    assert said(looks, looks, looks) == [f"orders (service): cannot use shop-db: {words}"]
+    assert said(looks, looks, looks) == [f"orders (service): cannot use healthy shop-db: {words}"]
 
 
 def test_every_class_of_the_rulebook_has_words() -> None:
@@ -52,7 +62,10 @@ def test_every_class_of_the_rulebook_has_words() -> None:
 def test_what_comes_and_goes_says_so() -> None:
     broken: dict[str, Look] = {"gateway": {"status": "WARN", "note": "orders=ECONNRESET"}}
     [line] = said(broken, {}, {}, broken, {})
-    assert line == "gateway (service): cannot use orders: connection broken (ECONNRESET) now and then (2 of 5 samples)"
+    assert (
+        line
+        == "gateway (service): cannot use healthy orders: connection broken (ECONNRESET) now and then (2 of 5 samples)"
+    )
 
 
 def test_silent_device_and_waiting_one_and_the_users() -> None:
@@ -63,9 +76,36 @@ def test_silent_device_and_waiting_one_and_the_users() -> None:
     }
     assert said(*[looks] * 3) == [
         "shop-db (database): its own probe: no answer in time (TimeoutError)",
-        "gateway (service): waits for orders 420ms",
+        "gateway (service): waits for healthy orders 420ms",
         "loadgen (traffic): success 0.50, p95 4 ms",
     ]
+
+
+def test_share_of_requests_that_succeed_is_told_of_a_device_that_serves_some() -> None:
+    looks: dict[str, Look] = {"gateway": {"status": "WARN", "note": "orders=ECONNRESET", "success_ratio": 0.93}}
+    [line] = said(looks, looks)
+    assert line.endswith("connection broken (ECONNRESET); success 0.93")
+
+
+def test_only_what_deviates_or_is_blamed_or_cannot_be_read_may_be_named() -> None:
+    assert named_by({"orders": blaming("gaierror")}) == ("orders", "shop-db")
+    assert named_by({"catalog": {"status": "ERROR", "error_code": "JSONDecodeError"}}) == (
+        "catalog",
+        "shop-db",
+        "shop-cache",
+    )
+    assert named_by({}) == ("loadgen",)
+
+
+def test_answer_is_held_to_the_suspects_and_to_the_templates_words() -> None:
+    words = template().answers
+    schema = answer_schema(shop(), words, ("orders", "shop-db"))
+    assert schema["properties"]["target"]["enum"] == ["orders", "shop-db"]
+    assert schema["properties"]["fault_class"]["enum"] == list(words.values())
+    said_so = read_answer('{"target":"orders","fault_class":"wrong setting","confidence":0.9}', shop(), words)
+    assert (said_so.target, said_so.fault_class) == ("orders", "config_drift")
+    by_name = read_answer('{"target":"orders","fault_class":"config_drift","confidence":0.9}', shop(), words)
+    assert by_name == said_so
 
 
 def test_log_lines_are_told_only_of_a_device_that_says_nothing_else() -> None:

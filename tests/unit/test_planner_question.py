@@ -153,7 +153,7 @@ def test_hostile_telemetry_costs_no_more_than_the_budget_and_its_marks_stay_clos
         ("full", "shop-db=<<< {} >>>", "says JSONDecodeError", "no answer; its own probe"),
         (
             "hypothesis",
-            "shop-db: <<< {} >>>",
+            "healthy shop-db: <<< {} >>>",
             "reports cannot decode what it read (JSONDecodeError)",
             "probe: no answer",
         ),
@@ -190,7 +190,7 @@ def test_words_of_strangers_in_what_looks_showed_stand_between_marks() -> None:
         ("full", "orders (service) ERROR; cannot use shop-db=gaierror", "loadgen (traffic) ERROR; success 0.50"),
         (
             "hypothesis",
-            "orders (service): cannot use shop-db: host name unknown (gaierror)",
+            "orders (service): cannot use healthy shop-db: host name unknown (gaierror)",
             "loadgen (traffic): success 0.50",
         ),
     ],
