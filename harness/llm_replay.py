@@ -18,7 +18,7 @@ from planner_svc.config import ModelSettings, model_settings
 from planner_svc.core.answer import SCHEMA_NAME
 from planner_svc.errors import ModelError, ModelTimeoutError, ModelUnreachableError
 from planner_svc.llm_client import open_client
-from planner_svc.worker import TARGETS, Question, question_of
+from planner_svc.worker import KINDS, TARGETS, Question, question_of
 
 EXCERPT = 300
 
@@ -118,7 +118,8 @@ def _settings(record: LlmRecord, settings: Settings, inventory: Inventory) -> tu
     )
     form: PromptForm = "hypothesis" if facts.get("schema", SCHEMA_NAME) == SCHEMA_NAME else "plan"
     targets = [name for name in str(facts.get(TARGETS) or "").split(",") if inventory.get(name) is not None]
-    return again, question_of(form, again, inventory, record.template_hash or "", targets)
+    kinds = [name for name in str(facts.get(KINDS) or "").split(",") if name]
+    return again, question_of(form, again, inventory, record.template_hash or "", targets, kinds)
 
 
 def _number(facts: Mapping[str, Any], name: str, record: LlmRecord) -> float:

@@ -16,6 +16,9 @@ from planner_svc.rulebook_files import load
 
 CLEAR_MARGIN = 0.2
 """The rulebook's score of one repair stands this far above every other: it leads (docs/adr/0012)."""
+PROMPT_TOKENS = 1_700
+"""Of a whole prompt, by an estimate that is a fifth above a real vocabulary for the constant part, by far the most of
+it: 1,500 tokens at most (docs/planner.md)."""
 MAX_TOKENS = 200
 PLAN_MAX_TOKENS = 900
 """A hypothesis has about 25 tokens, a plan about 200; a model that reasons aloud may use the rest. Always sent: without
@@ -73,6 +76,7 @@ def planner_config(settings: Settings, inventory: Inventory) -> PlannerConfig:
         clear_margin=CLEAR_MARGIN,
         asks_again=True,
         recalls=True,
+        max_prompt_tokens=PROMPT_TOKENS,
     )
 
 

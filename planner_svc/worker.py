@@ -26,8 +26,8 @@ from planner_svc.llm_client import Completion, LlmClient
 from planner_svc.prompt_files import load_templates
 
 MAX_ERROR = 500
-TARGETS = "targets"
-"""Where the record of a run says which devices could be named, parted by commas."""
+TARGETS, KINDS = "targets", "fault_classes"
+"""Where the record of a run says which devices and kinds of fault could be named, parted by commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,19 @@ def question_of(
     inventory: Inventory,
     template_hash: str = "",
     targets: Sequence[str] = (),
+    kinds: Sequence[str] = (),
 ) -> Question:
     """Return what a prompt asks for.
 
     Args:
         template_hash: of the prompt's template; one that this version does not have has no words of its own.
         targets: the devices that the answer may name; empty: all.
+        kinds: the same of the kinds of fault.
     """
     if form == "plan":
         return Question(PLAN_SCHEMA_NAME, plan_schema(inventory), settings.plan_max_tokens)
-    return Question(SCHEMA_NAME, answer_schema(inventory, _words(template_hash), targets), settings.max_tokens)
+    schema = answer_schema(inventory, _words(template_hash), targets, kinds)
+    return Question(SCHEMA_NAME, schema, settings.max_tokens)
 
 
 @cache
@@ -132,7 +135,8 @@ class ModelWorker:
 
     def _question(self, prompt: PlanPrompted) -> Question:
         known = [name for name in prompt.targets if self._inventory.get(name) is not None]
-        return question_of(prompt.form, self._settings, self._inventory, prompt.template_hash, known)
+        kinds = prompt.fault_classes
+        return question_of(prompt.form, self._settings, self._inventory, prompt.template_hash, known, kinds)
 
     def _facts(self, prompt: PlanPrompted) -> dict[str, Scalar]:
         """Return what is needed to ask again. Never the key."""
@@ -144,6 +148,7 @@ class ModelWorker:
             "max_tokens": asked.max_tokens,
             "schema": asked.name,
             **({TARGETS: ",".join(prompt.targets)} if prompt.targets else {}),
+            **({KINDS: ",".join(prompt.fault_classes)} if prompt.fault_classes else {}),
         }
 
     def _without_key(self, text: str) -> str:

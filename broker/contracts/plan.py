@@ -170,6 +170,8 @@ class PlanPrompted(_Attempt):
     """SHA-256 of the template's file, hex."""
     targets: tuple[Token, ...] = added(())
     """The devices that an answer may name; empty: all."""
+    fault_classes: tuple[FaultClass, ...] = added(())
+    """The kinds of fault that an answer may name; empty: all."""
 
 
 class PlanAnswered(_Attempt):

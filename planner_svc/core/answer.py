@@ -47,16 +47,20 @@ Words = Mapping[FaultClass, str]
 NO_WORDS: Words = {}
 
 
-def answer_schema(inventory: Inventory, words: Words = NO_WORDS, targets: Sequence[str] = ()) -> dict[str, Any]:
+def answer_schema(
+    inventory: Inventory, words: Words = NO_WORDS, targets: Sequence[str] = (), kinds: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the JSON schema of an answer: the closed question. Only keywords that every endpoint understands.
 
     Args:
         words: the template's; if it has any, only the kinds that it has words for may be answered.
         targets: the devices that may be named; empty: all.
+        kinds: the same of the kinds of fault.
     """
+    offered = [name for name in words or FAULT_CLASSES if not kinds or name in kinds]
     properties: dict[str, Any] = {
         "target": {"type": "string", "enum": list(targets or inventory.names())},
-        "fault_class": {"type": "string", "enum": list(words.values() or FAULT_CLASSES)},
+        "fault_class": {"type": "string", "enum": [words.get(name, name) for name in offered]},
     }
     if not words:
         properties["confidence"] = {"type": "number"}

@@ -16,7 +16,7 @@ from planner_svc.core import question
 from planner_svc.core.config import PlannerConfig
 from planner_svc.core.context import Picture, look
 from planner_svc.core.decide import Waiting, by_model, by_rulebook, is_ripe
-from planner_svc.core.plain import suspects
+from planner_svc.core.plain import plausible, suspects
 from planner_svc.core.prompt import messages, prompt_hash
 from planner_svc.core.state import (
     Open,
@@ -123,6 +123,7 @@ class PlannerMachine:
             template="" if template is None else template.label,
             template_hash="" if template is None else template.hash,
             targets=suspects(picture) if template is not None and template.plain else (),
+            fault_classes=plausible(picture) if template is not None and template.plain else (),
         )
 
     def _on_answered(self, state: PlannerState, answered: PlanAnswered, time_us: int) -> Step:

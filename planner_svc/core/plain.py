@@ -7,8 +7,11 @@ is known.
 
 from __future__ import annotations
 
+from broker.contracts.plan import FaultClass
+from planner_svc.core.answer import FAULT_CLASSES
 from planner_svc.core.context import Picture, Sign, View
 from planner_svc.core.prompt import MAX_ERROR, order_of, quoted
+from planner_svc.core.rulebook import rank
 from planner_svc.core.wording import MAX_DEVICES, beside_baseline, log_lines, named
 
 CLASSES = {
@@ -55,6 +58,16 @@ def suspects(picture: Picture) -> tuple[str, ...]:
     if not found and picture.traffic is not None:
         found.append(picture.traffic.name)
     return tuple(dict.fromkeys(found))
+
+
+def plausible(picture: Picture) -> tuple[FaultClass, ...]:
+    """Return the kinds of fault for which some rule speaks at what was seen, however softly; all if none does. That
+    nothing is broken is among them unless users suffer or a device fails."""
+    found = {candidate.fault_class for candidate in rank(picture)}
+    if not found and picture.deviates:
+        return ()
+    calm: set[FaultClass] = set() if picture.is_serious else {"none"}
+    return tuple(kind for kind in FAULT_CLASSES if kind in found | calm)
 
 
 def _line(picture: Picture, signs: tuple[Sign, ...], logs: bool) -> str:

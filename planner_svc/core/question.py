@@ -26,7 +26,8 @@ from planner_svc.core.wording import named
 
 SHORT_REPORT, SHORTEST_REPORT = 400, 150
 """Characters of a report that are shown where the whole does not fit."""
-REPORT, DEVIATIONS, SUSPECTS = "Report:", "Deviations, worst first:", "One of these is the cause:"
+REPORT, DEVIATIONS = "Report:", "Deviations, worst first:"
+SUSPECTS = "One of these is the cause:"
 KEPT = 3
 """Deviations that stay whatever they cost."""
 MAX_EXCERPT = 300
@@ -136,11 +137,12 @@ def _type_line(entry: TaskType) -> str:
 
 
 def _examples(config: PlannerConfig, template: PromptTemplate) -> list[ChatMessage]:
-    """Return solved incidents as turns; those about devices that do not exist here are left out."""
+    """Return solved incidents as turns; those about devices that do not exist here are left out, but not where they are
+    about another system on purpose: what is learnt from them must not be which device has which fault."""
     known = set(config.inventory.names())
     turns: list[ChatMessage] = []
     for solved in template.examples:
-        if _devices_in(solved.answer) <= known:
+        if template.plain or _devices_in(solved.answer) <= known:
             turns += _turn(solved.report, solved.deviations, solved.answer)
     for example in () if template.examples else config.rulebook.examples:
         answer = {"target": example.target, "fault_class": example.fault_class, "confidence": example.confidence}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
+from broker.contracts.plan import PlanPrompted
 from planner_svc.config import newest_templates
 from planner_svc.core import plain
 from planner_svc.core.answer import FAULT_CLASSES, answer_schema, read_answer
@@ -27,12 +29,17 @@ def said(*seconds: dict[str, Look]) -> list[str]:
 
 def named_by(looks: dict[str, Look]) -> tuple[str, ...]:
     """Return the devices that a model may name after three such seconds."""
+    return prompted(looks).targets
+
+
+def prompted(looks: dict[str, Look]) -> PlanPrompted:
+    """Return what a model is asked after three such seconds."""
     config = PlannerConfig(inventory=shop(), rulebook=rulebook(), mode="hypothesis", templates=newest_templates())
     world = World(PlannerMachine(config))
     world.seconds(5)
     world.seconds(3, looks)
     world.request(attempt=2)
-    return world.prompts()[-1].targets
+    return world.prompts()[-1]
 
 
 def blaming(error: str) -> Look:
@@ -97,6 +104,13 @@ def test_only_what_deviates_or_is_blamed_or_cannot_be_read_may_be_named() -> Non
     assert named_by({}) == ("loadgen",)
 
 
+def test_only_kinds_for_which_a_rule_speaks_may_be_named() -> None:
+    asked = prompted({"orders": blaming("InvalidPasswordError")})
+    assert "bad_credentials" in asked.fault_classes
+    assert "cpu_saturation" not in asked.fault_classes
+    assert prompted({}).fault_classes == ("none",)
+
+
 def test_answer_is_held_to_the_suspects_and_to_the_templates_words() -> None:
     words = template().answers
     schema = answer_schema(shop(), words, ("orders", "shop-db"))
@@ -126,15 +140,20 @@ def template() -> PromptTemplate:
     return next(item for item in newest_templates() if item.form == "hypothesis")
 
 
-def test_solved_examples_have_the_form_of_a_real_question_and_answers_that_count() -> None:
-    form = re.compile(r"(?P<name>[a-z-]+) \((?P<kind>[a-z]+)\): .+|nothing deviates")
-    kinds = {device.name: device.kind for device in shop().devices}
+def test_solved_examples_have_the_form_of_a_real_question_and_answer_in_the_templates_words() -> None:
+    form = re.compile(r"[a-z-]+ \((service|database|cache|queue|traffic)\): .+|nothing deviates")
     for example in template().examples:
-        for line in example.deviations:
-            found = form.fullmatch(line)
-            assert found is not None, line
-            assert found["name"] is None or kinds[found["name"]] == found["kind"]
-        assert read_answer(example.answer, shop(), template().answers).repairs == ()
+        assert all(form.fullmatch(line) for line in example.deviations), example
+        answer = json.loads(example.answer)
+        assert answer["fault_class"] in template().answers.values()
+        assert set(answer) == {"target", "fault_class"}
+
+
+def test_solved_examples_are_about_another_system_so_that_no_device_of_the_shop_is_tied_to_a_fault() -> None:
+    words = {
+        word for example in template().examples for line in example.deviations for word in re.findall("[a-z-]+", line)
+    }
+    assert not words & set(shop().names())
 
 
 def test_every_kind_of_fault_is_told_in_the_templates_own_words() -> None:

@@ -12,7 +12,7 @@ import pytest
 from broker.contracts.excerpt import Excerpt, encode_excerpts
 from broker.contracts.plan import ChatMessage, Exchange, Hypothesis, PlanPrompted, PromptForm, Reason, Tried
 from broker.contracts.task import Result
-from planner_svc.config import newest_templates
+from planner_svc.config import PROMPT_TOKENS, newest_templates
 from planner_svc.core import question
 from planner_svc.core.config import PlannerConfig
 from planner_svc.core.context import look
@@ -25,7 +25,7 @@ from planner_svc.errors import PromptError
 from planner_svc.prompt_files import load_templates
 from tests.support.planner_world import UNANSWERED, USERS_FAIL, Look, World, config, rulebook, shop
 
-BUDGET = 1_500
+BUDGET = PROMPT_TOKENS
 NOISY_LOG = "2026-11-22 req=8f2c1a77 upstream orders:8080 said 503 after 5012 ms, retry 3 of 5"
 WORST: dict[str, Look] = {
     name: {
@@ -55,7 +55,14 @@ EXCERPTS = tuple(
 
 
 def planner(mode: str = "hypothesis", **changes: object) -> PlannerMachine:
-    fields = {"inventory": shop(), "rulebook": rulebook(), "mode": mode, "templates": newest_templates(), **changes}
+    fields: dict[str, object] = {
+        "inventory": shop(),
+        "rulebook": rulebook(),
+        "mode": mode,
+        "templates": newest_templates(),
+        "max_prompt_tokens": BUDGET,
+    }
+    fields |= changes
     return PlannerMachine(PlannerConfig.model_validate(fields))
 
 
@@ -200,7 +207,7 @@ def test_ordinary_incident_is_told_whole(mode: str, orders: str, traffic: str) -
     lines = message.messages[-1].content.split("\n")
     assert lines[0] == "Report:"
     assert lines[3] == f"- {orders}"
-    assert lines[-1].startswith(f"- {traffic}")
+    assert lines[4].startswith(f"- {traffic}")
 
 
 def test_constant_part_is_the_same_for_every_incident_so_that_a_server_keeps_it() -> None:
