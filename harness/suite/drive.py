@@ -39,6 +39,9 @@ class Step:
 
 
 Tell = Callable[[Step], None]
+TRIES = 3
+"""How often a run is begun whose world was not green at the start: so long as nothing was broken or reported, nothing
+was measured. The monitor may open an incident of its own moments after the world was proved to be as before."""
 
 
 async def drive(
@@ -83,21 +86,30 @@ async def _one(item: Item, stack: Deployment, ground: Ground, suites: Suites) ->
     started_at, clock = time.time(), time.monotonic()
     events: list[Event] = []
     notes: tuple[str, ...] = ()
-    outcome: Outcome | None = None
-    error: str | None = None
+    for left in reversed(range(TRIES)):
+        outcome, error, begun = await _tried(item, stack, ground, events)
+        clean_up = await ground.tidy()
+        if begun or not left or not clean_up.proved:
+            break
+        notes = (*notes, f"begun again: {error}")
+    if outcome is not None:
+        notes = (*notes, *await _remember(stack, outcome))
+    wall = time.monotonic() - clock
+    kind = family(item.draw, suites)
+    return result(Run(item.key, item.draw, kind, started_at, wall, clean_up, outcome, error, events, notes))
+
+
+async def _tried(
+    item: Item, stack: Deployment, ground: Ground, events: list[Event]
+) -> tuple[Outcome | None, str | None, bool]:
+    """Make a run; return what came of it, else why nothing did, and whether it had begun at all."""
     try:
-        outcome = await _run(item, stack, events)
+        return await _run(item, stack, events), None, True
     except BaseException as failure:
         if isinstance(failure, ConflictError) or not isinstance(failure, Exception) or exit_code(failure) is None:
             await _tidy_after(failure, ground)
             raise
-        error = sentence(failure)
-    clean_up = await ground.tidy()
-    if outcome is not None:
-        notes = await _remember(stack, outcome)
-    wall = time.monotonic() - clock
-    kind = family(item.draw, suites)
-    return result(Run(item.key, item.draw, kind, started_at, wall, clean_up, outcome, error, events, notes))
+        return None, sentence(failure), bool(events) or not isinstance(failure, StackDownError)
 
 
 async def _run(item: Item, stack: Deployment, events: list[Event]) -> Outcome:

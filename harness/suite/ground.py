@@ -15,6 +15,7 @@ from harness.cli.context import exit_code, sentence
 from harness.control import connect
 from harness.errors import ConflictError, ModelDownError, StackDownError
 from harness.machines import VERSIONS
+from harness.oracle import Oracle
 from harness.run_lock import only_run
 from harness.site import Deployment, Progress
 from harness.suite.plan import Planner
@@ -119,6 +120,9 @@ class Ground:
         ]
         async with connect(self._stack.home) as control:
             found += [f"the incident {name} is open" for name in sorted(await control.open_incidents())]
+            served = await Oracle(self._stack.injector(), self._stack.witness(), control.inventory).served_now()
+        if not served.ok:
+            found.append(f"users are not served: {served.detail}")
         return tuple(found)
 
 

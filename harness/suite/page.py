@@ -203,12 +203,14 @@ def comparison(found: Comparison) -> str:
 
 def _pair_plots(figures: Sequence[FigureMoved]) -> list[str]:
     parts = []
+    several = len({figure.planner for figure in figures}) > 1
     for unit, title in (("share", "Rates"), ("s", "Times")):
         rows = []
         for figure in figures:
             first, second = bounds(figure.first), bounds(figure.second)
             if figure.unit == unit and first is not None and second is not None:
-                rows.append(Pair(figure.name, first, second))
+                label = f"{figure.name}, {figure.planner}" if several else figure.name
+                rows.append(Pair(label, first, second))
         if rows:
             shown_unit = "" if unit == "share" else unit
             parts += [

@@ -84,7 +84,7 @@ class CleanUp(Frozen):
     """What was not as before when patience ended: then the stack was brought up anew."""
     restarted: bool = False
     proved: bool
-    """No fault is open, no incident either, every program is healthy, and the world's fingerprint is as before."""
+    """No fault and no incident is open, every program is healthy, users are served, the fingerprint is as before."""
     seconds: Seconds
 
 

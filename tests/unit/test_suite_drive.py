@@ -146,6 +146,41 @@ async def test_a_run_that_cannot_be_measured_is_a_failed_one_and_the_suite_goes_
 
 
 @pytest.mark.asyncio
+async def test_a_run_that_could_not_even_begin_is_begun_again_and_says_so(world: World) -> None:
+    world.instead[1] = throws(StackDownError("the incident m7 is still open"))
+    steps: list[Step] = []
+    assert await driven(world, steps) == [True] * 6
+    assert world.ran[:2] == [("db_conn_drift", 1)] * 2
+    assert steps[0].last.notes == ("begun again: the incident m7 is still open",)
+    assert world.ground.tidied == [True] * 7
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_can_never_begin_was_not_measured(world: World) -> None:
+    for number in (1, 2, 3):
+        world.instead[number] = throws(StackDownError("the shop is not healthy before the scenario"))
+    steps: list[Step] = []
+    assert await driven(world, steps) == [False, True, True, True, True, True]
+    assert steps[0].last.error == "the shop is not healthy before the scenario"
+    assert len(world.ran) == 8
+
+
+@pytest.mark.asyncio
+async def test_a_run_whose_journal_ended_in_the_middle_is_not_made_again(world: World) -> None:
+    """Something was seen of it: making it again until it succeeds would be choosing the result."""
+
+    async def cut(item: Item, stack: Deployment, events: list[Event]) -> Outcome:
+        events += happy_story()[:3]
+        return await world.run(item, stack, [])
+
+    world.instead[1] = throws(StackDownError("the journal ended while the run was watched"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_run", cut)
+        assert (await driven(world))[0] is False
+    assert len(world.ran) == 6
+
+
+@pytest.mark.asyncio
 async def test_a_fault_of_ours_ends_the_suite_and_the_world_is_put_back(world: World) -> None:
     world.instead[1] = throws(KeyError("a bug"))
     with pytest.raises(KeyError, match="a bug"):

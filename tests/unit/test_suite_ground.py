@@ -14,6 +14,7 @@ import pytest
 from deploy.embedded.errors import StackError
 from deploy.status import ProgramStatus, StackStatus
 from harness.errors import ConflictError, StackDownError
+from harness.oracle import Clause
 from harness.run_lock import only_run
 from harness.site import Deployment
 from harness.suite import ground as module
@@ -45,13 +46,15 @@ class FakeStack:
         self.incidents: set[str] = set()
         self.mended_by_restart = True
         self.blind: Exception | None = None
+        self.served = True
+        self.inventory = None
         self.broker = self
 
     async def up(self, *, progress: object, schedulers: int | None = None) -> None:
         self.done.append("up")
         self.running = True
         if self.mended_by_restart:
-            self.world, self.agent, self.incidents, self.healable = ORDERS, AGENT, set(), True
+            self.world, self.agent, self.incidents, self.healable, self.served = ORDERS, AGENT, set(), True, True
 
     async def down(self, *, wipe: bool = False) -> None:
         self.done.append("wiped" if wipe else "down")
@@ -93,6 +96,9 @@ class FakeStack:
     async def open_incidents(self) -> set[str]:
         return self.incidents
 
+    async def served_now(self) -> Clause:
+        return Clause("users are served", self.served, "80.0% of 100 requests good")
+
     async def load_snapshot(self, _key: str) -> bytes | None:
         return b"snapshot"
 
@@ -106,6 +112,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStack:
         yield found
 
     monkeypatch.setattr(module, "connect", connect)
+    monkeypatch.setattr(module, "Oracle", lambda *_: found)
     monkeypatch.setattr(module, "head_of", lambda _data: (1, f'{{"mode":"{found.mode}"}}'.encode()))
     monkeypatch.setattr(module, "POLL_S", 0.0)
     monkeypatch.setattr(module, "PATIENCE_S", 0.0)
@@ -150,6 +157,7 @@ async def test_an_open_fault_is_healed_and_a_hanging_agent_woken_and_both_are_na
         ({"world": replace(ORDERS, state="stopped")}, "orders is stopped, it was running"),
         ({"agent": replace(AGENT, healthy=False, detail="refused")}, "log-agent-1 is not healthy: refused"),
         ({"incidents": {"inc-7"}}, "the incident inc-7 is open"),
+        ({"served": False}, "users are not served: 80.0% of 100 requests good"),
         ({"faults": ["f-1"], "healable": False}, "the fault f-1 is open"),
     ],
 )
