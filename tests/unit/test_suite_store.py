@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.errors import BadRecordingError
-from harness.suite.commit import UNKNOWN, sources
+from harness.suite.commit import sources
 from harness.suite.store import RUNS, Results, name_of, write_whole
 from tests.support.suites import key, run, unmeasured
 
@@ -69,5 +71,40 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_runs(tmp_path: Pa
         Results(tmp_path / "file" / "results")
 
 
-def test_outside_a_checkout_the_sources_are_unknown(tmp_path: Path) -> None:
-    assert sources(tmp_path) == UNKNOWN
+def checkout(root: Path) -> Path:
+    """Make a checkout with one committed file."""
+    (root / "harness").mkdir(parents=True)
+    (root / "harness" / "run.py").write_text("one\n")
+    git = ["git", "-C", str(root), "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "m")):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    return root
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_change_that_is_not_committed_makes_other_sources_of_a_commit(tmp_path: Path) -> None:
+    root = checkout(tmp_path / "ours")
+    clean = sources(root)
+    assert len(clean) == 12
+    (root / "harness" / "run.py").write_text("two\n")
+    changed = sources(root)
+    assert changed.startswith(f"{clean}+")
+    (root / "harness" / "run.py").write_text("three\n")
+    assert sources(root) not in (clean, changed)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_installed_in_somebody_elses_checkout_the_files_count_and_not_that_commit(tmp_path: Path) -> None:
+    installed = checkout(tmp_path / "theirs") / "site-packages"
+    (installed / "harness").mkdir(parents=True)
+    (installed / "harness" / "run.py").write_text("one\n")
+    before = sources(installed)
+    assert before.startswith("files-")
+    assert sources(installed) == before
+    (installed / "harness" / "run.py").write_text("two\n")
+    assert sources(installed) != before
+
+
+def test_in_a_container_without_git_the_files_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert sources(tmp_path).startswith("files-")
