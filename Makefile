@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum
 
 LLM_STAMP = $(VENV)/.installed-llm-$(shell cat requirements-llm.lock | cksum | cut -d' ' -f1)
 
-.PHONY: demo demo-docker test setup setup-llm try-llm lint unit bench bench-docker images stand-ins lock clean
+.PHONY: demo demo-docker test setup setup-llm try-llm lint unit bench nightly bench-docker images stand-ins lock clean
 
 demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
 	$(BIN)/triage demo
@@ -54,6 +54,14 @@ unit: setup  ## only the rings that need no server: seconds
 
 bench: setup  ## the figures of the README, measured on this machine
 	$(BIN)/python -m harness.bench
+
+SEEDS ?= 3
+
+nightly: setup  ## the three required scenarios on a stack of their own, headless; figures and report in results/nightly
+	$(BIN)/triage --home "$${TRIAGE_HOME:-$$HOME/.local/state/agentic-triage-nightly}" \
+		suite --set nightly --seeds "$(SEEDS)" --planner rulebook --out results/nightly $(NIGHTLY_GATES)
+
+NIGHTLY_GATES := --gate SR=1 --gate FALSE_ACTIONS=0 --gate COLLATERAL=0 --gate UNMEASURED=0
 
 bench-docker: setup  ## the figures of the compose stack, measured on this machine
 	$(BIN)/python -m harness.bench.containers

@@ -38,6 +38,8 @@ class Clause:
     name: str
     ok: bool
     detail: str
+    items: tuple[str, ...] = ()
+    """What was found, one sentence each, where a clause is about several things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Oracle:
     async def _unchanged(self, specs: Sequence[Spec], baseline: Baseline) -> Clause:
         repaired = frozenset(check(spec).truth(spec)[0] for spec in specs)
         found = await self._witness.changes(baseline, repaired=repaired)
-        return Clause(UNCHANGED, not found, "; ".join(found) or "every workload runs as declared")
+        return Clause(UNCHANGED, not found, "; ".join(found) or "every workload runs as declared", found)
 
     async def _ask(self, what: str, **parameters: int) -> dict[str, object]:
         traffic = next(device for device in self._inventory.devices if device.kind == "traffic")

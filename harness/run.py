@@ -135,7 +135,14 @@ class _Watching:
 class Runner:
     """Runs scenarios on the stack under `home`."""
 
-    def __init__(self, home: Path, control: ControlPlane, watch: Watch = lambda _item: None) -> None:
+    def __init__(
+        self, home: Path, control: ControlPlane, watch: Watch = lambda _item: None, *, locked: bool = False
+    ) -> None:
+        """
+        Args:
+            locked: whoever calls holds the stack's lock (`only_run`) for longer than this run.
+        """
+        self._locked = locked
         self._control = control
         self._watch = watch
         self._deployment = deployment(home)
@@ -153,7 +160,7 @@ class Runner:
                 error is raised, with what is left as a note.
             Exception: whatever ended the following of the journal or a kill.
         """
-        with only_run(self._deployment.home, draw.scenario.name):
+        with contextlib.nullcontext() if self._locked else only_run(self._deployment.home, draw.scenario.name):
             await self._set_traffic(draw)
             try:
                 await self._await_green()

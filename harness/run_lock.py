@@ -14,8 +14,11 @@ NAME = "run.lock"
 
 
 @contextmanager
-def only_run(home: Path, scenario: str) -> Iterator[None]:
+def only_run(home: Path, what: str) -> Iterator[None]:
     """Be the only run on the stack under `home`; the lock is free again when its holder ends, however it ends.
+
+    Args:
+        what: a scenario or a suite; whoever is refused is told of it.
 
     Raises:
         ConflictError: another run holds it, which is named.
@@ -29,7 +32,7 @@ def only_run(home: Path, scenario: str) -> Iterator[None]:
                 f"{running} runs on the stack under {home}; wait for its end, or use another TRIAGE_HOME"
             )
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{scenario} (process {os.getpid()})\n".encode())
+        os.write(descriptor, f"{what} (process {os.getpid()})\n".encode())
         yield
     finally:
         os.close(descriptor)

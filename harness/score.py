@@ -5,7 +5,7 @@ Section numbers are those of `spec/agentic-multi-node-simulation.md`. All times 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -13,8 +13,16 @@ from broker.contracts.base import Contract
 from broker.contracts.incident import IncidentClosed, IncidentReported
 from broker.contracts.machine import Event
 from broker.contracts.monitor import Deviation, Verified
-from broker.contracts.plan import Plan, PlanAccepted, PlanExecuted, PlanProposed, PlanRequested
-from broker.contracts.task import Result
+from broker.contracts.plan import (
+    Plan,
+    PlanAccepted,
+    PlanAnswered,
+    PlanExecuted,
+    PlanPrompted,
+    PlanProposed,
+    PlanRequested,
+)
+from broker.contracts.task import Result, Task
 from harness.tged import tged
 
 COMPLETED_SHARE = 0.8
@@ -55,6 +63,14 @@ class Score:
     """The control plane's own share of report to closed: hops in which nobody looked, acted or waited."""
     planning_s: float | None
     """Plan requested to proposed, all attempts: the model's or the rulebook's time, waiting for telemetry included."""
+    model_s: float | None = None
+    """The part of `time_to_recover_s` in which a model was asked (prompted to answered, by the broker's clock)."""
+    platform_s: float | None = None
+    """All the rest of it: seeing, deciding, acting, watching. The two add up to `time_to_recover_s`."""
+    model_seconds: float = 0.0
+    """What the endpoint took for all its answers, by the worker's clock, also those after the verification."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 def success_rate(scores: Sequence[Score]) -> float | None:
@@ -74,6 +90,25 @@ def mean_replan_latency(replans: Iterable[Replan]) -> float | None:
     if not weight:
         return None
     return sum((replan.t_replan_complete - replan.t_trigger) * replan.tged for replan in rows) / weight
+
+
+def false_actions(incident: str, events: Iterable[Event], devices: Collection[str]) -> tuple[str, ...]:
+    """Return every action that changed a device nobody had broken, as `type on target`, in the journal's order.
+
+    Args:
+        devices: what a right repair may act on: the devices that the injected faults name; none without a fault. An
+            action counts when the world was changed, whether or not it was any use.
+    """
+    orders: dict[tuple[str, int], Task] = {}
+    found = []
+    for message in (event.payload for event in events):
+        if isinstance(message, Task) and message.incident == incident:
+            orders[message.task_id, message.attempt] = message
+        elif isinstance(message, Result) and message.incident == incident and message.changed:
+            order = orders.get((message.task_id, message.attempt))
+            if order is None or order.target not in devices:
+                found.append(f"{order.type} on {order.target}" if order else f"{message.task_id} on an unknown target")
+    return tuple(found)
 
 
 @dataclass
@@ -96,6 +131,10 @@ class _Story:
     executed: list[tuple[float, PlanExecuted]] = field(default_factory=list)
     last_change: float | None = None
     steps: list[tuple[float, str]] = field(default_factory=list)
+    prompted: dict[tuple[int, int], float] = field(default_factory=dict)
+    asked: list[tuple[float, float]] = field(default_factory=list)
+    """When a model was being asked: prompted, answered."""
+    answers: list[PlanAnswered] = field(default_factory=list)
 
 
 def score(incident: str, events: Iterable[Event], *, injected_at: float | None) -> Score:
@@ -132,7 +171,16 @@ def _collect(story: _Story, event: Event) -> None:
         story.executed.append((at, message))
     elif isinstance(message, Verified):
         story.verified_at = at if message.ok else story.verified_at
+    _collect_model(story, at, message)
     _collect_work(story, at, message)
+
+
+def _collect_model(story: _Story, at: float, message: Contract) -> None:
+    if isinstance(message, PlanPrompted):
+        story.prompted[message.version, message.attempt] = at
+    elif isinstance(message, PlanAnswered):
+        story.asked.append((story.prompted.get((message.version, message.attempt), at), at))
+        story.answers.append(message)
 
 
 def _collect_work(story: _Story, at: float, message: Contract) -> None:
@@ -149,6 +197,8 @@ def _figures(story: _Story, injected_at: float | None) -> Score:
     success = is_success(verified=story.ok, completed=completed, total=total, leaf_fail=leaf_fail)
     first_plan = story.accepted[0][0] if story.accepted else None
     executed = story.executed[-1][0] if story.executed else None
+    recover = _span(injected_at, story.verified_at)
+    model = _asked_within(story, injected_at, story.verified_at)
     return Score(
         root_verified=story.ok,
         tasks_total=total,
@@ -162,12 +212,24 @@ def _figures(story: _Story, injected_at: float | None) -> Score:
         time_to_plan_s=_span(story.reported, first_plan),
         time_to_repair_s=_span(injected_at, story.last_change),
         time_to_verify_s=_span(executed, story.verified_at),
-        time_to_recover_s=_span(injected_at, story.verified_at),
+        time_to_recover_s=recover,
         control_plane_s=_own_time(story),
         planning_s=sum((story.proposed[key] - at for key, at in story.requested.items() if key in story.proposed), 0.0)
         if story.requested
         else None,
+        model_s=model,
+        platform_s=None if recover is None or model is None else recover - model,
+        model_seconds=sum(answer.elapsed_ms for answer in story.answers) / 1_000,
+        prompt_tokens=sum(answer.prompt_tokens for answer in story.answers),
+        completion_tokens=sum(answer.completion_tokens for answer in story.answers),
     )
+
+
+def _asked_within(story: _Story, start: float | None, end: float | None) -> float | None:
+    """Return how long a model was being asked between two moments; attempts never overlap."""
+    if start is None or end is None:
+        return None
+    return sum((max(0.0, min(answered, end) - max(prompted, start)) for prompted, answered in story.asked), 0.0)
 
 
 def _span(start: float | None, end: float | None) -> float | None:

@@ -19,13 +19,14 @@ from statistics import median
 
 import httpx
 
-from harness.bench.figures import Figure, percentile, table
+from harness.bench.figures import Figure, table
 from harness.cli.output import err, out
 from harness.compose.host import ComposeHost
 from harness.compose.program import Compose, find
 from harness.compose.project import containers, root
 from harness.compose.tail import Tail, opened
 from harness.errors import ConflictError, DockerError, HarnessError, TimedOutError
+from harness.figures import percentile
 
 KILLS = 20
 KILL_BOUND_S = 0.250

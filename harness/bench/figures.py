@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,12 +14,6 @@ class Figure:
     bound: str
     measured: str
     reached: bool
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the nearest-rank percentile, `share` in 0..1: the smallest value that `share` of all do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -21,10 +21,11 @@ from broker.contracts.task import Claim, Result, Task
 from broker.envelope import Signer
 from broker.gate import Trusted
 from broker.port import Broker, CaughtUp
-from harness.bench.figures import Figure, percentile
+from harness.bench.figures import Figure
 from harness.bench.orders import EXPLODING, order
 from harness.control import ControlPlane, connect
 from harness.errors import TimedOutError
+from harness.figures import percentile
 from harness.site import deployment, open_site
 
 KILLS = 50

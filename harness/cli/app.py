@@ -26,6 +26,7 @@ from harness.cli import (
     runbooks,
     runs,
     stack,
+    suite,
 )
 from harness.cli.context import exit_code, sentence
 from harness.cli.handing_on import handed_on
@@ -48,6 +49,7 @@ llm_eval.register(llm.app)
 llm_runs.register(llm.app)
 app.add_typer(rulebook.app, name="rulebook")
 app.add_typer(runbooks.app, name="runbook")
+app.add_typer(suite.app, name="suite")
 
 
 @app.callback()

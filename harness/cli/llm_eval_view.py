@@ -8,8 +8,8 @@ from harness.cli.output import err, grid, out, seconds
 from harness.evaluation.command import Written
 from harness.evaluation.data import Half
 from harness.evaluation.evaluate import Progress
-from harness.evaluation.figures import Rate
 from harness.evaluation.table import ROWS, SPANS, TOGETHER
+from harness.figures import Rate
 
 HALVES: dict[str, tuple[Half, ...]] = {
     "tuning": ("tuning",),

@@ -58,6 +58,8 @@ def is_delegated(command: Sequence[str]) -> bool:
         return False
     if command[0] == "faults":
         return "--open" in command
+    if command[0] == "suite":
+        return "compare" not in command[1:2]
     if command[0] == "llm":
         return len(command) > 1 and command[1] in LLM_INSIDE
     return True
@@ -74,6 +76,8 @@ def translate(command: Sequence[str], unique: str, is_file: Callable[[Path], boo
             return Call(tuple(command))
         announced = (*(word for word in command if word != "--force"), "--announce")
         return Call(announced, rotates=True, forced="--force" in command)
+    if command[0] == "suite":
+        return _suite(command)
     sent: list[tuple[Path, PurePosixPath]] = []
     fetched: list[tuple[PurePosixPath, Path]] = []
     words = list(command)
@@ -85,6 +89,24 @@ def translate(command: Sequence[str], unique: str, is_file: Callable[[Path], boo
             sent.append((Path(value), inside))
         words[position] = f"{name}={inside}" if words[position].startswith("--") else str(inside)
     return Call(tuple(words), tuple(sent), tuple(fetched))
+
+
+SUITE_FILES = ("report.json", "report.html", "summary.md", "scores.json")
+
+
+def _suite(command: Sequence[str]) -> Call:
+    """Return a suite that keeps its runs inside, so that it can go on there, and whose report is fetched."""
+    words, out = [], "results/suite"
+    rest = iter(command)
+    for word in rest:
+        name, given, value = word.partition("=")
+        if name == "--out":
+            out = value if given else next(rest, out)
+        else:
+            words.append(word)
+    inside = EXCHANGE / f"suite-{Path(out).name or 'suite'}"
+    fetched = tuple((inside / name, Path(out) / name) for name in SUITE_FILES)
+    return Call((*words, "--out", str(inside)), fetched=fetched)
 
 
 def _files(words: Sequence[str], is_file: Callable[[Path], bool]) -> list[tuple[int, str, str]]:

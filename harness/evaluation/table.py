@@ -8,8 +8,8 @@ from typing import Any
 
 from broker.contracts.base import Frozen
 from harness.evaluation.evaluate import Outcome
-from harness.evaluation.figures import Rate, Spread, rate, spread
 from harness.evaluation.judge import Verdict
+from harness.figures import Rate, Spread, rate, spread
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.bench.containers import give, kills
-from harness.bench.figures import percentile
 from harness.compose.tail import Row, opened
+from harness.figures import percentile
 from tests.support.compose_stack import ComposeStack
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio]

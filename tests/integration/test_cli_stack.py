@@ -282,6 +282,26 @@ def test_keys_are_rotated_in_the_middle_of_a_scenario(home: Path) -> None:
     assert_audit_holds(home)
 
 
+def test_a_suite_is_run_reported_held_against_gates_and_not_run_twice(cli: Cli, home: Path, tmp_path: Path) -> None:
+    """A fault that somebody left open is healed before it; the world is proved to be as before after it."""
+    assert cli("inject", "cache_poison").code == 0
+    words = ("suite", "--set", "db_conn_drift", "--out", str(tmp_path / "results"))
+    ran = cli(*words, "--gate", "SR=1", "--gate", "FALSE_ACTIONS=0", "--json")
+    assert ran.code == 0, ran
+    (one,) = json.loads(ran.out)["runs"]
+    assert (one["ok"], one["located"], one["family"], one["planned_by"]) == (True, True, "configuration", "rulebook")
+    assert one["clean_up"]["proved"]
+    assert {"world", "monitor", "planner", "agents", "verdict"} <= {mark["lane"] for mark in one["marks"]}
+    assert one["figures"]["platform_s"] == one["figures"]["recover_s"] > 0
+    assert json.loads(cli("faults", "--open", "--json").out) == []
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {
+        *("report.html", "report.json", "runs", "scores.json", "summary.md")
+    }
+    start = last(home)
+    cli(*words, "--gate", "MTTR=0.001").refused(5, "1 of 1 gates do not hold", "MTTR is ")
+    assert not [event for event in events(home, start) if isinstance(event.payload, IncidentClosed)]
+
+
 def _closes(event: Event, incident: str) -> bool:
     return isinstance(event.payload, IncidentClosed) and event.payload.incident == incident
 

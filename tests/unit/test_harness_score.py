@@ -11,9 +11,9 @@ from broker.contracts.base import Contract
 from broker.contracts.incident import IncidentClosed, IncidentReported
 from broker.contracts.machine import Event
 from broker.contracts.monitor import Deviation, Verified
-from broker.contracts.plan import PlanAccepted, PlanExecuted, PlanProposed, PlanRequested
+from broker.contracts.plan import PlanAccepted, PlanAnswered, PlanExecuted, PlanPrompted, PlanProposed, PlanRequested
 from broker.contracts.task import Claim, Result, Task
-from harness.score import Replan, Score, is_success, mean_replan_latency, score, success_rate
+from harness.score import Replan, Score, false_actions, is_success, mean_replan_latency, score, success_rate
 from harness.tged import edit_weight, tged
 from tests.support.plans import plan, task
 
@@ -143,3 +143,52 @@ def test_a_failed_leaf_spoils_the_run_even_if_it_is_verified() -> None:
 def test_an_unverified_run_is_no_success() -> None:
     found: Score = score("inc-1", happy_story(verified=False), injected_at=100.0)
     assert (found.root_verified, found.success, found.time_to_recover_s) == (False, False, None)
+
+
+def asked(*, prompted: float, answered: float, attempt: int = 1, elapsed_ms: float = 0.0) -> list[Event]:
+    """A model is asked and answers with 300 + 20 tokens."""
+    head: dict[str, Any] = {"incident": "inc-1", "version": 1, "attempt": attempt, "prompt_hash": "p"}
+    said = {"outcome": "ok", "response": "{}", "response_hash": "r", "model": "m", "settings": {}}
+    answer = head | said | {"prompt_tokens": 300, "completion_tokens": 20, "elapsed_ms": elapsed_ms}
+    spoken: list[tuple[float, Contract]] = [
+        (prompted, PlanPrompted.model_validate(head | {"messages": ()})),
+        (answered, PlanAnswered.model_validate(answer)),
+    ]
+    return [Event(n, int(at * 1e6), m.subject(), m, "x/y") for n, (at, m) in enumerate(spoken, 50)]
+
+
+def test_recovery_is_split_into_the_models_time_and_all_the_rest() -> None:
+    """Injected 100, verified 110.2: 10.2 s, of which the model was asked from 102.01 to 103.51: 1.5 s and 8.7 s."""
+    found = score("inc-1", happy_story() + asked(prompted=102.01, answered=103.51, elapsed_ms=1_480), injected_at=100.0)
+    assert (found.time_to_recover_s, found.model_s, found.platform_s) == pytest.approx((10.2, 1.5, 8.7))
+    assert found.model_seconds == pytest.approx(1.48)
+    assert (found.prompt_tokens, found.completion_tokens) == (300, 20)
+
+
+def test_two_attempts_add_up_and_what_was_asked_after_the_verification_is_no_part_of_the_recovery() -> None:
+    """1 s and, of 109.2..112.2, the second before 110.2: 2 s of 10.2 s; tokens and seconds count all of it."""
+    story = happy_story() + asked(prompted=102.0, answered=103.0, elapsed_ms=1_000)
+    story += asked(prompted=109.2, answered=112.2, attempt=2, elapsed_ms=3_000)
+    found = score("inc-1", story, injected_at=100.0)
+    assert (found.model_s, found.platform_s) == pytest.approx((2.0, 8.2))
+    assert found.model_seconds == pytest.approx(4.0)
+    assert (found.prompt_tokens, found.completion_tokens) == (600, 40)
+
+
+def test_the_rulebook_takes_no_models_time_and_without_a_fault_there_is_nothing_to_split() -> None:
+    found = score("inc-1", happy_story(), injected_at=100.0)
+    assert (found.model_s, found.platform_s) == pytest.approx((0.0, 10.2))
+    calm = score("inc-1", happy_story(), injected_at=None)
+    assert (calm.time_to_recover_s, calm.model_s, calm.platform_s) == (None, None, None)
+
+
+def test_an_action_is_false_unless_it_is_on_a_device_that_was_broken() -> None:
+    assert false_actions("inc-1", happy_story(), {"orders"}) == ()
+    assert false_actions("inc-1", happy_story(), {"catalog"}) == ("restart on orders",)
+    assert false_actions("inc-1", happy_story(), ()) == ("restart on orders",), "nothing was broken"
+    assert false_actions("inc-2", happy_story(), ()) == (), "of another incident"
+
+
+def test_a_look_is_no_action_and_a_change_counts_although_it_failed() -> None:
+    """Of the three tasks only t2 changed the world; it counts whether or not it was reported as done."""
+    assert false_actions("inc-1", happy_story(failed=("t2",)), ()) == ("restart on orders",)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 
 import pytest
 
-from harness.evaluation.figures import percentile, rate, spread, wilson
+from harness.figures import percentile, rate, resampled, spread, wilson
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,30 @@ def test_no_values_have_no_median() -> None:
 def test_percentile_is_a_value_that_was_measured() -> None:
     assert percentile([5.0, 1.0, 9.0, 2.0], 0.9) == 9.0
     assert percentile(list(map(float, range(1, 11))), 0.9) == 9.0
+
+
+def test_all_resamples_of_equal_values_are_that_value() -> None:
+    assert resampled([2.0, 2.0, 2.0], lambda values: sum(values) / len(values)) == (2.0, 2.0)
+
+
+def test_the_seed_decides_the_resamples() -> None:
+    values = [float(n * n % 97) for n in range(12)]
+
+    def mean(drawn: Sequence[float]) -> float:
+        return sum(drawn) / len(drawn)
+
+    assert resampled(values, mean, seed=1) == resampled(values, mean, seed=1)
+    assert resampled(values, mean, seed=1) != resampled(values, mean, seed=2)
+    assert spread(values, seed=1) == spread(values, seed=1)
+
+
+def test_resamples_without_a_value_are_left_out_and_none_at_all_is_no_interval() -> None:
+    """Of (None, 4.0) a quarter of the resamples hold None twice; each other one gives 4.0."""
+
+    def mean(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else None
+
+    assert resampled([None, 4.0], mean) == (4.0, 4.0)
+    assert resampled([None, None], mean) is None
+    assert resampled([], mean) is None

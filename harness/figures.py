@@ -1,4 +1,5 @@
-"""Rates and medians with a 95 % interval. Pure; the bootstrap draws by a seed.
+"""Rates, medians and other statistics with a 95 % interval: the one home of all of them. Pure; the bootstrap draws by
+a seed.
 
 Rates: the score interval of Wilson (1927), "Probable inference, the law of succession, and statistical inference",
 J. Am. Stat. Assoc. 22, 209-212; it stays within 0..1 and does not collapse at 0 or n of n, as the textbook's
@@ -9,14 +10,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 Z = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
 RESAMPLES = 2_000
 SEED = 42
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,26 @@ def rate(outcomes: Sequence[bool]) -> Rate:
     return Rate(sum(outcomes), len(outcomes))
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Return median with its interval, 90th percentile and maximum."""
+def spread(values: Sequence[float], *, seed: int = SEED) -> Spread:
+    """Return median with its interval, 90th percentile and maximum; the same values and seed give the same interval."""
     if not values:
         return Spread(0, None, None, None, None, None)
-    generator = random.Random(SEED)
-    medians = sorted(median(generator.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    low, high = percentile(medians, 0.025), percentile(medians, 0.975)
+    low, high = resampled(values, median, seed=seed) or (None, None)
     return Spread(len(values), median(values), low, high, percentile(values, 0.9), max(values))
+
+
+def resampled(
+    items: Sequence[ItemT], statistic: Callable[[Sequence[ItemT]], float | None], *, seed: int = SEED
+) -> tuple[float, float] | None:
+    """Return the 95 % percentile bootstrap interval of any statistic of these items; None if it has no value.
+
+    Args:
+        statistic: may return None for a resample that has none (such as one without a replan); those are left out.
+    """
+    generator = random.Random(seed)
+    draws = (statistic(generator.choices(items, k=len(items))) for _ in range(RESAMPLES if items else 0))
+    values = sorted(value for value in draws if value is not None)
+    return (percentile(values, 0.025), percentile(values, 0.975)) if values else None
 
 
 def percentile(values: Sequence[float], share: float) -> float:
