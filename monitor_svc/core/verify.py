@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from broker.contracts.inventory import Device
 from monitor_svc.core.config import MICRO, MonitorConfig, micro
-from monitor_svc.core.detect import is_silent, objective_fault
+from monitor_svc.core.detect import ABSENT, is_silent, objective_fault
 from monitor_svc.core.state import Check, DeviceState, MonitorState
 
 Reason = tuple[str, str]
 """Device, and what speaks against the repair."""
-
-ABSENT = DeviceState()
 
 
 def objections(config: MonitorConfig, state: MonitorState, check: Check, now_us: int) -> tuple[Reason, ...]:
