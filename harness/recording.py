@@ -25,6 +25,7 @@ import gzip
 import hashlib
 import math
 import os
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ _MACHINE_TYPES: dict[str, tuple[type, ...]] = {
     "config": (bytes,),
     "snapshot": (bytes,),
 }
+_LENGTH = struct.Struct(">I")
 _EVENT_TYPES = (int, int, str, bytes, bool, bytes)
 
 
@@ -169,9 +171,8 @@ def link(previous: bytes, stored: Stored) -> bytes:
     """Return the chain value after one more event."""
     place = f"{stored.seq} {stored.time_us} {stored.relayed:d}".encode()
     subject, data = stored.subject.encode(), stored.data
-    lengths = (len(part).to_bytes(4, "big") for part in (place, subject, data))
-    first, second, third = lengths
-    return hashlib.sha256(b"".join((previous, first, place, second, subject, third, data))).digest()
+    framed = _LENGTH.pack(len(place)) + place + _LENGTH.pack(len(subject)) + subject + _LENGTH.pack(len(data))
+    return hashlib.sha256(previous + framed + data).digest()
 
 
 class Recording:

@@ -250,7 +250,7 @@ class MonitorMachine:
         if self.config.traffic is not None and sample.device_id == self.config.traffic.name:
             check = check.model_copy(update={"samples": check.samples + 1})
             state = state.model_copy(update={"check": check})
-        if verify.objections(self.config, state, check, event.time_us):
+        if next(verify.objections(self.config, state, check, event.time_us), None) is not None:
             return state, ()
         return self._conclude(state, event, check, ())
 
@@ -258,7 +258,7 @@ class MonitorMachine:
         check = state.check
         if check is None or timer.timer_id != check.timer_id:
             return state, ()
-        return self._conclude(state, event, check, verify.objections(self.config, state, check, event.time_us))
+        return self._conclude(state, event, check, tuple(verify.objections(self.config, state, check, event.time_us)))
 
     def _conclude(self, state: MonitorState, event: Event, check: Check, reasons: tuple[verify.Reason, ...]) -> Step:
         """Say the verdict of a round, exactly once: the check is gone afterwards."""
