@@ -1,4 +1,4 @@
-"""`python -m harness.bench.recordings FILE...`: how fast recordings are decided again, how alike, how well gaps are kept.
+"""`python -m harness.bench.recordings FILE...`: how fast recordings are decided again, how alike, how well gaps stand.
 
 Needs no stack; `--live` says the first of them again at speed 1, which takes as long as it was.
 """
