@@ -56,6 +56,8 @@ FIELDS: Final = (
     "hmac",
 )
 
+_MAP_OF_ALL: Final = bytes([0x80 | len(FIELDS)])
+"""First byte of a MessagePack map with just so many pairs: how every frame of ours begins."""
 _DOMAIN: Final = b"agentic-triage/envelope/1"
 _MAX_INT: Final = 2**63 - 1
 _MAX_NAME: Final = 64
@@ -147,6 +149,10 @@ def open_frame(data: bytes) -> Envelope:
 
 def _unpack(data: bytes) -> dict[str, Any]:
     try:
+        if data[:1] == _MAP_OF_ALL:
+            fields = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=False, max_ext_len=0)
+            if tuple(fields) == FIELDS:  # as many keys as pairs, so none stood there twice
+                return dict(fields)
         pairs = msgpack.unpackb(
             data, raw=False, strict_map_key=True, use_list=False, object_pairs_hook=tuple, max_ext_len=0
         )

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -46,11 +46,12 @@ from broker.errors import (
 )
 from broker.keyring import Keyring
 from broker.port import Stored
-from broker.subjects import matches, rules_for
+from broker.subjects import rules_for
 
 SKEW_S: Final = 5.0
 """How far two clocks may be apart, seconds."""
 DUE: Final = "triage.due.>"
+_DUE_PREFIX: Final = DUE.removesuffix(">")
 _US: Final = 1_000_000
 
 
@@ -74,8 +75,7 @@ class Trusted:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(NamedTuple):
     """Where a nonce stands: at `seq`, and for a timer also at `due_seq` (0: not there)."""
 
     seq: int
@@ -117,7 +117,7 @@ class Gate:
         if stored.relayed:
             raise WrongChannelError(f"{stored.subject} was not published: a reader had the broker put an answer there")
         _check_channel(envelope, stored.subject)
-        due = matches(DUE, stored.subject)
+        due = stored.subject.startswith(_DUE_PREFIX)
         if not due:
             self._check_freshness(envelope, stored.time_us if now_us is None else now_us)
         self._check_replay(envelope, stored, due=due)
@@ -201,13 +201,13 @@ def _check_channel(envelope: Envelope, subject: str) -> None:
     rules = rules_for(subject)
     if not rules:
         raise WrongChannelError(f"nobody may speak on {subject[:120]}")
-    if not any(
-        rule.type == envelope.type and rule.channel == envelope.channel and envelope.role in rule.senders
-        for rule in rules
-    ):
-        raise WrongChannelError(
-            f"{envelope.sender} may not say {envelope.type} under channel {envelope.channel} on {subject[:120]}"
-        )
+    said, role = (envelope.type, envelope.channel), envelope.role
+    for rule in rules:
+        if (rule.type, rule.channel) == said and role in rule.senders:
+            return
+    raise WrongChannelError(
+        f"{envelope.sender} may not say {envelope.type} under channel {envelope.channel} on {subject[:120]}"
+    )
 
 
 def _check_place(message: Contract, stored: Stored, *, skew_us: int) -> None:

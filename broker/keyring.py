@@ -4,9 +4,9 @@
 master file   a root secret (never rotated) and the last KEPT_VERSIONS version secrets
               version secret --HKDF(channel)--> channel key      one per channel and version
               root secret    --HKDF(user)-----> broker password  one per broker user
-              root secret    --HKDF-----------> Ed25519 seed     signs the auditor's checkpoints
+              root secret    --HKDF-----------> Ed25519 seeds    sign the auditor's checkpoints; the operator's files
 role file     the keys of `channels_of(role)`, the role's own broker password; the auditor's also the seed, and the
-              checkpoint's public key for those who verify it
+              checkpoint's public key for those who verify it; the operator's also the seed that signs recordings
 ```
 
 Rotation has two steps, so that nobody ever meets a version that is not in his file yet (docs/security.md):
@@ -59,6 +59,9 @@ class Keyring:
     """Ed25519 seed; only in the master and the auditor's file."""
     checkpoint_public: bytes | None = None
     """Ed25519 public key; for those who verify checkpoints."""
+    recording_seed: bytes | None = field(default=None, repr=False)
+    """Ed25519 seed; only in the master and the operator's file, and not in files of before recordings were signed: the
+    next `up` or rotation derives those again."""
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -120,6 +123,24 @@ class Keyring:
             return False
         return True
 
+    @property
+    def recording_public(self) -> bytes | None:
+        """Return the Ed25519 public key (32 bytes) that verifies recordings signed with this file, or None if it signs
+        none."""
+        if self.recording_seed is None:
+            return None
+        return Ed25519PrivateKey.from_private_bytes(self.recording_seed).public_key().public_bytes_raw()
+
+    def sign_recording(self, data: bytes) -> bytes:
+        """Return the Ed25519 signature (64 bytes) of a recording's manifest.
+
+        Raises:
+            KeyringError: this file has no key for recordings.
+        """
+        if self.recording_seed is None:
+            raise KeyringError(f"the keys of {self.owner} hold no key for recordings; only the operator's do")
+        return Ed25519PrivateKey.from_private_bytes(self.recording_seed).sign(data)
+
     def restricted_to(self, role: Role) -> Keyring:
         """Return what of a master belongs in a role's key file, and nothing else."""
         return Keyring(
@@ -129,6 +150,7 @@ class Keyring:
             passwords={role: self.broker_password(role)},
             checkpoint_seed=self.checkpoint_seed if role == "auditor" else None,
             checkpoint_public=self.checkpoint_public if role in CHECKPOINT_VERIFIERS else None,
+            recording_seed=self.recording_seed if role == "operator" else None,
         )
 
 
@@ -220,6 +242,7 @@ def derive_role_file(master: Keyring, role: Role, path: Path, passphrase: str) -
         "broker_password": ring.broker_password(),
         "checkpoint_seed": ring.checkpoint_seed.hex() if ring.checkpoint_seed else None,
         "checkpoint_public": ring.checkpoint_public.hex() if ring.checkpoint_public else None,
+        "recording_seed": ring.recording_seed.hex() if ring.recording_seed else None,
     }
     write_sealed(path, role, content, passphrase, replace=True)
     return ring
@@ -287,6 +310,7 @@ def _master_ring(content: dict[str, Any]) -> Keyring:
         passwords={user: _expand(root, f"broker/{user}").hex() for user in BROKER_USERS},
         checkpoint_seed=seed,
         checkpoint_public=Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw(),
+        recording_seed=_expand(root, "recording"),
     )
 
 
@@ -294,6 +318,7 @@ def _role_ring(owner: str, content: dict[str, Any]) -> Keyring:
     if owner not in ROLES:
         raise ValueError(f"unknown role {owner!r}")
     seed, public = content["checkpoint_seed"], content["checkpoint_public"]
+    recording = content.get("recording_seed")  # files of before have none
     return Keyring(
         owner=owner,
         current=int(content["current"]),
@@ -304,6 +329,7 @@ def _role_ring(owner: str, content: dict[str, Any]) -> Keyring:
         passwords={owner: str(content["broker_password"])},
         checkpoint_seed=bytes.fromhex(seed) if seed else None,
         checkpoint_public=bytes.fromhex(public) if public else None,
+        recording_seed=bytes.fromhex(recording) if recording else None,
     )
 
 

@@ -167,6 +167,7 @@ def matches(pattern: str, subject: str) -> bool:
     return len(wanted) == len(given)
 
 
+@lru_cache(maxsize=4_096)
 def rules_for(subject: str) -> tuple[Rule, ...]:
     """Return the rules whose pattern fits the subject; empty if nobody may speak there."""
     topic = subject.split(".", 2)[1:2]

@@ -7,6 +7,7 @@ must be what the recording holds: the same subjects, the same payload bytes; not
 from __future__ import annotations
 
 import gc
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from broker.contracts.inventory import Inventory
 from broker.errors import BrokerError, DivergenceError, Refusal
-from broker.gate import Gate
+from broker.gate import Gate, Trusted
+from broker.port import Stored
 from broker.runtime.decider import Decided, Decider
 from broker.runtime.snapshot import restore
 from harness.errors import BadRecordingError
 from harness.machines import make
-from harness.recording import Recording
+from harness.recording import Recording, require_signer
 
 SETTLE_US = 3_000_000
 """Decisions caused in the last seconds of a recording may stand behind its end."""
@@ -52,22 +55,51 @@ class Report:
     seconds: float
     events_per_second: float
     difference: Difference | None
+    digest: str
+    """SHA-256, hex, over subject and bytes of every decision in order: two replays that decided the same share it."""
+    format: int
+    signed_by: str | None
+    """Public key whose signature fits, hex; None: nobody signed."""
 
 
-def replay(path: Path) -> Report:
+class Door:
+    """The gate of a replay. It has no keys; what only keys can refuse, the recording says (`Header.refused`)."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.gate = Gate(None)
+        self._refused = frozenset(seq for seq, _ in recording.header.refused)
+
+    def admit(self, stored: Stored) -> Trusted | None:
+        """Return the trusted message, or None if it was refused."""
+        if stored.seq in self._refused:
+            return None
+        try:
+            return self.gate.admit(stored)
+        except Refusal:
+            return None
+
+
+def replay(path: Path, *, signed_by: bytes | None = None) -> Report:
     """Replay a recording.
 
+    Args:
+        signed_by: public key (32 bytes) that must have signed it; anybody or nobody may have unless given.
+
     Raises:
-        NotFoundError, BadRecordingError: it cannot be read, or was cut or edited (names the event).
+        NotFoundError, BadRecordingError: it cannot be read, was cut or edited (names the event), or is signed by
+            another.
     """
     recording = Recording(path)
-    gate = Gate(None)
-    deciders = _deciders(recording, gate)
+    door = Door(recording)
+    deciders = deciders_of(recording, door.gate)
     with _only_own_garbage():
-        return _decide_again(recording, gate, deciders)
+        report = _decide_again(recording, door, deciders)
+    if signed_by is not None:
+        require_signer(recording, signed_by)
+    return report
 
 
-def _deciders(recording: Recording, gate: Gate) -> list[tuple[str, Decider[Any]]]:
+def deciders_of(recording: Recording, gate: Gate) -> list[tuple[str, Decider[Any]]]:
     """Return the machines as they were when recording began; the gate remembers what the oldest of them had seen.
 
     Raises:
@@ -104,43 +136,59 @@ def _is_sound(decided: Decided) -> bool:
 
 @contextmanager
 def _only_own_garbage() -> Iterator[None]:
-    """Keep the collector from going through everything that was there before: one such pass over the loaded modules
-    costs some 40 ms, three times what a whole incident's replay takes."""
-    gc.freeze()
+    """Keep the collector away: one pass over the loaded modules costs some 40 ms, more than a whole incident's replay,
+    and frozen values have no cycles that it would find."""
+    was_on = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if was_on:
+            gc.enable()
 
 
-def _decide_again(recording: Recording, gate: Gate, deciders: list[tuple[str, Decider[Any]]]) -> Report:
+def _decide_again(recording: Recording, door: Door, deciders: list[tuple[str, Decider[Any]]]) -> Report:
     events = refused = decisions = last_us = 0
     difference: Difference | None = None
+    digest = hashlib.sha256()
     started = time.perf_counter()
     for stored in recording.events():
         events, last_us = events + 1, stored.time_us
         if difference is not None:
             continue  # the rest is only checked against the recording's own chain
-        try:
-            trusted = gate.admit(stored)
-        except Refusal:
+        trusted = door.admit(stored)
+        if trusted is None:
             refused += 1
             continue
         for name, decider in deciders:
             if stored.seq <= decider.seq:
                 continue
             try:
-                decisions += len(decider.apply(trusted))
+                decided = decider.apply(trusted)
             except DivergenceError as error:
                 difference = _difference(name, error)
                 break
             except Exception:  # noqa: S112 - as the host does: the event is passed over, what it should have led to lacks
                 continue
+            decisions += len(decided)
+            for item in decided:
+                digest.update(f"{item.kind} {item.subject} {len(item.payload)} ".encode() + item.payload)
     seconds = time.perf_counter() - started
     difference = difference or _missing(deciders, last_us)
     header = recording.header
-    rate = events / seconds if seconds else 0.0
-    return Report(header.scenario, header.incident, events, refused, decisions, seconds, rate, difference)
+    return Report(
+        scenario=header.scenario,
+        incident=header.incident,
+        events=events,
+        refused=refused,
+        decisions=decisions,
+        seconds=seconds,
+        events_per_second=events / seconds if seconds else 0.0,
+        difference=difference,
+        digest=digest.hexdigest(),
+        format=recording.version,
+        signed_by=None if recording.seal is None else recording.seal.signer,
+    )
 
 
 def _difference(machine: str, error: DivergenceError) -> Difference:
@@ -169,3 +217,19 @@ def _missing(deciders: list[tuple[str, Decider[Any]]], last_us: int) -> Differen
 
 def _text(payload: bytes | None) -> str | None:
     return None if payload is None else payload.decode(errors="replace")[:EXCERPT]
+
+
+def inventory_of(path: Path) -> Inventory:
+    """Return the world that a recording's machines knew.
+
+    Raises:
+        NotFoundError, BadRecordingError: it cannot be read, or none of its machines knows one.
+    """
+    recording = Recording(path)
+    configs = (decider.machine.config for _, decider in deciders_of(recording, Gate(None)))
+    found = next(
+        (known for config in configs if isinstance(known := getattr(config, "inventory", None), Inventory)), None
+    )
+    if found is None:
+        raise BadRecordingError(f"{path} holds no machine that knows the devices")
+    return found

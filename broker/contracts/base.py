@@ -9,7 +9,8 @@ infinity. Machines are compared by these bytes (docs/adr/0002), so they never de
 
 from __future__ import annotations
 
-import unicodedata
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -26,10 +27,14 @@ MAX_OUT = 2_000
 """Longest free text, in characters, that a result or a note may carry."""
 
 
+_CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]")
+"""Unicode's category Cc without newline and tab. Long texts pass here at every reading of a journal."""
+
+
 def _no_control_characters(text: str) -> str:
-    bad = next((c for c in text if unicodedata.category(c) == "Cc" and c not in "\n\t"), None)
+    bad = _CONTROL.search(text)
     if bad is not None:
-        raise ValueError(f"contains the control character U+{ord(bad):04X}")
+        raise ValueError(f"contains the control character U+{ord(bad[0]):04X}")
     return text
 
 
@@ -45,6 +50,22 @@ class Frozen(BaseModel):
     def encode(self) -> bytes:
         """Return the canonical JSON bytes of this value."""
         return self.model_dump_json().encode()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields replaced, unchecked, as pydantic's own does it.
+
+        Machines make every state this way, several for each message of the journal, so it takes the short way: a value
+        of ours has neither extra fields nor private ones that would have to be copied.
+        """
+        if deep or self.__pydantic_private__ is not None:
+            return super().model_copy(update=update, deep=deep)
+        copied = type(self).__new__(type(self))
+        changes = update or {}
+        object.__setattr__(copied, "__dict__", {**self.__dict__, **changes})
+        object.__setattr__(copied, "__pydantic_fields_set__", {*self.__pydantic_fields_set__, *changes})
+        object.__setattr__(copied, "__pydantic_extra__", None)
+        object.__setattr__(copied, "__pydantic_private__", None)
+        return copied
 
     @classmethod
     def decode(cls, data: bytes) -> Self:

@@ -165,12 +165,13 @@ class Decider(Generic[StateT]):
 
     def _compare(self, trusted: Trusted) -> None:
         message, envelope, subject = trusted.message, trusted.envelope, trusted.stored.subject
-        ended = self._ends.get(subject)
-        if ended is not None:
+        if self._ends and (ended := self._ends.get(subject)) is not None:
             self._close(ended)
         # A timer that came back stands on its due subject; the decision is about the subject it waited on.
         place = message.subject() if isinstance(message, Timer) else subject
-        decided = self._open.get((False, place)) or self._said.get(place)
+        decided = self._open.get((False, place)) if self._open else None
+        if decided is None and self._said:
+            decided = self._said.get(place)
         if decided is None:
             self._check_decided(trusted)
             return

@@ -22,6 +22,7 @@ from harness.cli import (
     llm_eval,
     llm_runs,
     operate,
+    recordings,
     rulebook,
     runbooks,
     runs,
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (stack, incidents, faults, runs, operate, demo):
+for module in (stack, incidents, faults, runs, recordings, operate, demo):
     module.register(app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")

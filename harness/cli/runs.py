@@ -1,4 +1,4 @@
-"""Scenarios: run, record, replay; the demo and the benchmark."""
+"""Scenarios: run and record them; list them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from harness.cli.output import emit_json, out
 from harness.cli.report import print_outcome
 from harness.control import connect
 from harness.errors import NotVerifiedError
-from harness.replay import replay as replay_recording
 from harness.run import Outcome, Runner
 from harness.scenario import Draw, draw, load, names
 from harness.store import remember
@@ -49,23 +48,6 @@ async def play(drawn: Draw, record: Path | None, *, quiet: bool) -> Outcome:
             return await Runner(home(), control, view.see).run(drawn, record=record)
 
 
-def replay(
-    recording: Annotated[Path, typer.Argument(help="File written by triage run --record.")],
-    json_: Json = False,
-) -> None:
-    """Decide a recorded run again, offline, and compare every plan, dispatch and verdict byte by byte."""
-    report = replay_recording(recording)
-    if json_:
-        emit_json(report)
-    elif report.difference is None:
-        out.print(
-            f"identical: {report.events} events, {report.decisions} decisions, the same bytes "
-            f"({report.events_per_second:,.0f} events/s)"
-        )
-    if report.difference is not None:
-        raise NotVerifiedError(report.difference.sentence)
-
-
 def scenarios(json_: Json = False) -> None:
     """List the scenarios that come with the project."""
     found = [load(name) for name in names()]
@@ -79,5 +61,4 @@ def scenarios(json_: Json = False) -> None:
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command(name="run")(run_scenario)
-    app.command()(replay)
     app.command()(scenarios)

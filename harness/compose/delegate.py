@@ -16,6 +16,10 @@ WITH_VALUE = frozenset({"--home", "--platform"})
 """Options of `triage` itself that take a value."""
 HERE = frozenset({"up", "down", "doctor", "demo", "replay", "scenarios", "rulebook"})
 """Commands that the host carries out: they change the stack, or need none."""
+LIVE = "live"
+"""What `triage diff` is given for the running stack's journal."""
+READS = {"run": "scenario", "diff": "recording"}
+"""Commands whose words may be files of the host, and what those are."""
 LLM_INSIDE = frozenset({"show", "replay"})
 """Of `triage llm` those that ask the stack; the others are about models of this machine."""
 
@@ -60,6 +64,8 @@ def is_delegated(command: Sequence[str]) -> bool:
         return "--open" in command
     if command[0] == "suite":
         return "compare" not in command[1:2]
+    if command[0] == "diff":  # of recordings alone it needs no stack
+        return any(word.partition(":")[0] == LIVE for word in command[1:])
     if command[0] == "llm":
         return len(command) > 1 and command[1] in LLM_INSIDE
     return True
@@ -119,8 +125,8 @@ def _files(words: Sequence[str], is_file: Callable[[Path], bool]) -> list[tuple[
             found.append((position, before, word))
         elif given and name in ("--record", "--export"):
             found.append((position, name, value))
-        elif words[0] == "run" and position and not word.startswith("-") and is_file(Path(word)):
-            found.append((position, "scenario", word))
+        elif words[0] in READS and position and not word.startswith("-") and is_file(Path(word)):
+            found.append((position, READS[words[0]], word))
         elif tuple(words[:2]) == ("audit", "export") and position > 1 and not word.startswith("-"):
             found.append((position, "audit export", word))
     return found

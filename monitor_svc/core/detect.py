@@ -8,6 +8,8 @@ never compared with anything.
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from broker.contracts.inventory import Device, Objective
 from broker.contracts.monitor import DeviationKind
 from broker.contracts.telemetry import Telemetry
@@ -15,6 +17,8 @@ from monitor_svc.core.config import MICRO, MonitorConfig, micro
 from monitor_svc.core.state import DeviceState, MonitorState, Streak
 
 Problem = tuple[DeviationKind, str]
+ABSENT = DeviceState()
+"""A device of which nothing was heard yet."""
 
 
 def objective_fault(objective: Objective, success_ratio: float | None, latency_ms: float | None) -> str | None:
@@ -44,21 +48,34 @@ def observe(config: MonitorConfig, state: MonitorState, sample: Telemetry, now_u
     device = config.inventory.get(sample.device_id)
     if device is None:
         return state
-    state = _hear(config, state, now_us)
-    devices = dict(state.devices)
-    devices[device.name] = _sampled(config, device, devices.get(device.name, DeviceState()), sample, now_us)
+    heard = _heard(config, state, now_us)
+    devices = dict(heard.get("devices", state.devices))
+    devices[device.name] = _sampled(config, device, devices.get(device.name, ABSENT), sample, now_us)
+    # This runs for every sample of every device: whoever cannot have been silent is not looked at any closer.
+    sensing_since = heard.get("sensing_since_us", state.sensing_since_us)
+    silent_before = now_us - micro(config.down_after_s)
     for other in config.inventory.devices:
-        if other.name != device.name:
-            devices[other.name] = _listened(config, state, devices.get(other.name, DeviceState()), now_us)
-    calm_since = None
-    if all(item.streak is None for item in devices.values()):
-        calm_since = now_us if state.calm_since_us is None else state.calm_since_us
-    return state.model_copy(update={"devices": devices, "calm_since_us": calm_since})
+        item = devices.setdefault(other.name, ABSENT)
+        if other is not device and sensing_since < silent_before and (item.last_us or 0) < silent_before:
+            devices[other.name] = _silenced(config, item, now_us)
+    calm_since: int | None = now_us if state.calm_since_us is None else state.calm_since_us
+    if any(item.streak is not None for item in devices.values()):
+        calm_since = None
+    return state.model_copy(update={**heard, "devices": devices, "calm_since_us": calm_since})
 
 
-def _hear(config: MonitorConfig, state: MonitorState, now_us: int) -> MonitorState:
+class _Heard(TypedDict, total=False):
+    """What a sample changes before it is looked at."""
+
+    heard_us: int
+    sensing_since_us: int
+    started_us: int
+    devices: dict[str, DeviceState]
+
+
+def _heard(config: MonitorConfig, state: MonitorState, now_us: int) -> _Heard:
     """Note that the sensors speak; after a gap in which all were silent, nobody's silence counts."""
-    update: dict[str, object] = {"heard_us": now_us}
+    update: _Heard = {"heard_us": now_us}
     gap = None if state.heard_us is None else now_us - state.heard_us
     if gap is None or gap > micro(config.sensing_gap_s):
         update["sensing_since_us"] = now_us
@@ -67,23 +84,26 @@ def _hear(config: MonitorConfig, state: MonitorState, now_us: int) -> MonitorSta
         update["devices"] = {
             name: item.model_copy(update={"seen_ok": False, "streak": None}) for name, item in state.devices.items()
         }
-    return state.model_copy(update=update)
+    return update
 
 
 def _sampled(config: MonitorConfig, device: Device, old: DeviceState, sample: Telemetry, now_us: int) -> DeviceState:
     problem = problem_of(device, sample, config.inventory.objective)
     measured = device.kind != "traffic" or sample.metrics.success_ratio is not None
-    return DeviceState.model_construct(
-        last_us=now_us,
-        status=sample.status,
-        success_ratio=sample.metrics.success_ratio,
-        latency_ms=sample.metrics.latency_ms,
-        request_rate=sample.metrics.request_rate,
-        error_code=sample.error_code,
-        note=sample.note,
-        below_ok=0 if sample.status == "OK" else old.below_ok + 1,
-        seen_ok=old.seen_ok or (problem is None and measured),
-        streak=_extended(old.streak, problem, now_us),
+    metrics = sample.metrics
+    return old.model_copy(
+        update={
+            "last_us": now_us,
+            "status": sample.status,
+            "success_ratio": metrics.success_ratio,
+            "latency_ms": metrics.latency_ms,
+            "request_rate": metrics.request_rate,
+            "error_code": sample.error_code,
+            "note": sample.note,
+            "below_ok": 0 if sample.status == "OK" else old.below_ok + 1,
+            "seen_ok": old.seen_ok or (problem is None and measured),
+            "streak": _extended(old.streak, problem, now_us),
+        }
     )
 
 
@@ -96,10 +116,8 @@ def _extended(old: Streak | None, problem: Problem | None, now_us: int) -> Strea
     return Streak(kind=kind, first_us=old.first_us, count=old.count + 1, detail=detail)
 
 
-def _listened(config: MonitorConfig, state: MonitorState, old: DeviceState, now_us: int) -> DeviceState:
-    """Judge a device by its silence while another one spoke."""
-    if not is_silent(config, state, old, now_us):
-        return old
+def _silenced(config: MonitorConfig, old: DeviceState, now_us: int) -> DeviceState:
+    """Return a device that was silent while another one spoke (`is_silent`)."""
     first_us = now_us if old.streak is None else old.streak.first_us
     detail = f"said nothing for more than {config.down_after_s:g} s"
     count = max(config.confirm_samples, 0 if old.streak is None else old.streak.count)
@@ -115,6 +133,8 @@ def is_silent(config: MonitorConfig, state: MonitorState, device: DeviceState, n
 
 def confirmed(config: MonitorConfig, state: MonitorState) -> tuple[tuple[Device, Streak], ...]:
     """Return every deviation that lasts right now: the users' traffic first, then in the inventory's order."""
+    if state.calm_since_us is not None:
+        return ()  # no device has a streak
     found = []
     for device in config.inventory.devices:
         item = state.devices.get(device.name)

@@ -7,30 +7,33 @@ Everything unknown counts against the repair: no traffic, too little of it, a si
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from broker.contracts.inventory import Device
 from monitor_svc.core.config import MICRO, MonitorConfig, micro
-from monitor_svc.core.detect import is_silent, objective_fault
+from monitor_svc.core.detect import ABSENT, is_silent, objective_fault
 from monitor_svc.core.state import Check, DeviceState, MonitorState
 
 Reason = tuple[str, str]
 """Device, and what speaks against the repair."""
 
-ABSENT = DeviceState()
 
+def objections(config: MonitorConfig, state: MonitorState, check: Check, now_us: int) -> Iterator[Reason]:
+    """Give everything that speaks against the repair right now; nothing means that it is proved.
 
-def objections(config: MonitorConfig, state: MonitorState, check: Check, now_us: int) -> tuple[Reason, ...]:
-    """Return everything that speaks against the repair right now; empty means that it is proved."""
-    found: list[Reason] = []
+    One after the other: while a check runs, the first is all that anybody asks for, at every sample of every device.
+    """
     traffic = config.traffic
     if traffic is None:
-        found.append(("traffic", "no device of the inventory measures the users' traffic"))
+        yield "traffic", "no device of the inventory measures the users' traffic"
     else:
         fault = _traffic_fault(config, state, state.devices.get(traffic.name, ABSENT), check, now_us)
-        found += [(traffic.name, fault)] if fault else []
+        if fault:
+            yield traffic.name, fault
     for device in config.inventory.devices:
         fault = _device_fault(config, state, device, check, now_us) if device.managed else None
-        found += [(device.name, fault)] if fault else []
-    return tuple(found)
+        if fault:
+            yield device.name, fault
 
 
 def _traffic_fault(

@@ -7,6 +7,7 @@ configuration stands in every recording: a replay decides with the rules of its 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -198,7 +199,7 @@ class Rulebook(Frozen):
 
     def classes_of(self, text: str) -> frozenset[str]:
         """Return the names of the error classes whose pattern stands in `text`."""
-        return frozenset(item.name for item in self.errors if re.search(item.pattern, text, re.IGNORECASE))
+        return frozenset(item.name for item in self.errors if matcher(item.pattern).search(text))
 
 
 class PlannerConfig(Frozen):
@@ -250,6 +251,12 @@ class PlannerConfig(Frozen):
     def template(self, form: PromptForm) -> PromptTemplate | None:
         """Return the template for a form, the newest version first."""
         return max((item for item in self.templates if item.form == form), key=lambda t: t.version, default=None)
+
+
+@lru_cache(maxsize=512)
+def matcher(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of the rulebook, compiled; it ignores case. Every sign is held against every pattern."""
+    return re.compile(pattern, re.IGNORECASE)
 
 
 def _must_compile(pattern: str) -> None:

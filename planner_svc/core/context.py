@@ -182,7 +182,7 @@ def look(config: PlannerConfig, state: PlannerState, request: PlanRequested) -> 
     views = {}
     for device in config.inventory.devices:
         since = max(newest - config.window_us, state.changed_us)
-        samples = tuple(s for s in state.samples.get(device.name, ()) if s.time_us > since)
+        samples = tuple([s for s in state.samples.get(device.name, ()) if s.time_us > since])
         if samples and samples[-1].time_us > newest - STALE_US:
             views[device.name] = View(device, samples)
     signs = (*_signs_of_views(config, state, views.values()), *_signs_of_findings(config, past))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from broker.contracts.inventory import Device
 from broker.contracts.plan import FaultClass, Hypothesis
-from planner_svc.core.config import Rule
+from planner_svc.core.config import Rule, matcher
 from planner_svc.core.context import Picture, Sign
 
 EXPLAINED = 0.35
@@ -62,6 +62,8 @@ def rank(picture: Picture) -> tuple[Candidate, ...]:
     best: dict[tuple[str, FaultClass], Candidate] = {}
     for rule in picture.config.rulebook.rules:
         for sign in picture.signs:
+            if rule.signal != sign.signal:
+                continue  # most of all pairs: not worth a call
             candidate = _weigh(picture, rule, sign)
             if candidate is not None:
                 key = (candidate.target.name, candidate.fault_class)
@@ -139,7 +141,7 @@ def _logged(picture: Picture, sign: Sign, pattern: str) -> bool:
     """Tell whether a log sample of the device holds a pattern."""
     view = picture.views.get(sign.device.name)
     samples = view.samples if view is not None else ()
-    return any(s.log_sample and re.search(pattern, s.log_sample, re.IGNORECASE) for s in samples)
+    return any(s.log_sample and matcher(pattern).search(s.log_sample) for s in samples)
 
 
 def _dependencies_with(picture: Picture, sign: Sign) -> int:
@@ -204,7 +206,7 @@ def _nudge(picture: Picture, candidate: Candidate) -> float:
 def hints_at(picture: Picture, fault_class: FaultClass) -> float:
     """Return the bonus that the report's words give to a fault class; 0 if they do not hint at it."""
     words = (item for item in picture.config.rulebook.words if item.fault_class == fault_class)
-    return max((hint.bonus for hint in words if re.search(hint.pattern, picture.text, re.IGNORECASE)), default=0.0)
+    return max((hint.bonus for hint in words if matcher(hint.pattern).search(picture.text)), default=0.0)
 
 
 def was_tried(picture: Picture, target: str, fault_class: FaultClass) -> int:

@@ -159,6 +159,8 @@ def _without(entries: dict[str, ValueT], key: str) -> dict[str, ValueT]:
 
 def with_traffic_sample(state: PlannerState) -> PlannerState:
     """Return the state in which every open request has seen one more sample of the users' traffic."""
+    if not state.open:
+        return state
     opened = {k: v.model_copy(update={"traffic_samples": v.traffic_samples + 1}) for k, v in state.open.items()}
     return state.model_copy(update={"open": opened})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from broker.contracts.machine import Command, Event
 from scheduler_svc.core.config import SchedulerConfig
 from scheduler_svc.core.reducer import reduce
@@ -38,12 +40,7 @@ class SchedulerMachine:
 
     def reads(self, subject: str) -> bool:
         """Tell whether messages on this subject are events here: its own due timers, no waiting ones, no telemetry."""
-        tokens = subject.split(".")
-        if tokens[:3] == ["triage", "due", MACHINE]:
-            return len(tokens) == 4
-        if tokens[:2] == ["triage", "incident"] and tokens[3:4] == ["answered"]:
-            return len(tokens) == 5
-        return tokens[0] == "triage" and any(tokens[1:2] == [topic] and end in ("", tokens[-1]) for topic, end in READS)
+        return _reads(subject)
 
     def initial(self) -> SchedulerState:
         """Return the state before the first event: nothing open, not halted."""
@@ -54,3 +51,14 @@ class SchedulerMachine:
         if not self.reads(event.subject):
             return state, ()
         return reduce(self.config, state, event)
+
+
+@lru_cache(maxsize=1_024)
+def _reads(subject: str) -> bool:
+    """Most of a journal is telemetry of the same few devices: a subject is taken apart once."""
+    tokens = subject.split(".")
+    if tokens[:3] == ["triage", "due", MACHINE]:
+        return len(tokens) == 4
+    if tokens[:2] == ["triage", "incident"] and tokens[3:4] == ["answered"]:
+        return len(tokens) == 5
+    return tokens[0] == "triage" and any(tokens[1:2] == [topic] and end in ("", tokens[-1]) for topic, end in READS)

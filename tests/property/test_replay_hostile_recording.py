@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import re
 import tempfile
 from pathlib import Path
@@ -23,7 +24,7 @@ from harness.recording import Header, MachineRecord, Recorder, link
 from harness.replay import Report, replay
 from scheduler_svc.core.machine import SchedulerMachine
 from tests.support.scheduler import START_US, config
-from tests.support.signing import signer
+from tests.support.signing import master, signer
 
 MACHINE = SchedulerMachine(config())
 SNAPSHOT = pack(MACHINE, Snapshot(0, MACHINE.initial(), Gate(None).dump()))
@@ -81,15 +82,56 @@ def snapshot_with(field: str, value: object) -> bytes:
     return hashlib.sha256(content).digest() + content
 
 
-def test_the_recording_itself_is_identical(tmp_path: Path) -> None:
-    report = replayed(GOOD)
-    assert report is not None
-    assert report.difference is None
-    assert report.decisions
-    with Recorder(tmp_path / "r", Header("s", 1, 0.0, "inc-1", (RECORD,))) as recorder:
-        recorder.add(EVENT)
-        recorder.finish(None)
-    assert (tmp_path / "r").read_bytes() == GOOD
+def signed() -> bytes:
+    """Return the same recording as this program writes it: version 2, sealed and signed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "r"
+        with Recorder(path, Header("s", 1, 0.0, "inc-1", (RECORD,))) as recorder:
+            recorder.add(EVENT)
+            recorder.finish(17.5, master().restricted_to("operator"))
+        return path.read_bytes()
+
+
+SIGNED = signed()
+
+
+def test_the_recording_itself_is_identical() -> None:
+    for data, version in ((GOOD, 1), (SIGNED, 2)):
+        report = replayed(data)
+        assert report is not None
+        assert report.difference is None
+        assert report.decisions
+        assert (report.format, report.signed_by is not None) == (version, version == 2)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(SIGNED) - 1), st.integers(1, 255))
+def test_a_changed_byte_of_a_signed_recording_is_never_believed(place: int, flip: int) -> None:
+    data = bytearray(SIGNED)
+    data[place] ^= flip
+    assert replayed(bytes(data)) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=100), st.integers(0, len(SIGNED)))
+def test_a_signed_recording_that_was_cut_or_has_more_behind_it_is_refused(tail: bytes, at: int) -> None:
+    data = SIGNED[:at] + tail
+    assert data == SIGNED or replayed(data) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(["manifest", "public_key", "signature", "more"]), VALUES)
+def test_a_forged_seal_is_refused(field: str, value: object) -> None:
+    *body, seal = list(msgpack.Unpacker(io.BytesIO(SIGNED), raw=False))
+    data = b"".join(bytes(msgpack.packb(item)) for item in (*body, {**seal, field: value}))
+    assert data == SIGNED or replayed(data) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(VALUES)
+def test_a_seal_that_is_anything_is_refused(seal: object) -> None:
+    *body, _ = list(msgpack.Unpacker(io.BytesIO(SIGNED), raw=False))
+    assert replayed(b"".join(bytes(msgpack.packb(item)) for item in (*body, seal))) is None
 
 
 @settings(max_examples=300, deadline=None)

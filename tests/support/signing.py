@@ -20,6 +20,7 @@ def master(current: int = 1) -> Keyring:
         keys={channel: {n: _key(f"{channel}/{n}") for n in range(1, current + 1)} for channel in CHANNELS},
         passwords={user: f"password-of-{user}" for user in BROKER_USERS},
         checkpoint_seed=_key("checkpoint"),
+        recording_seed=_key("recording"),
     )
 
 
