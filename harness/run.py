@@ -29,8 +29,9 @@ from harness.oracle import Clause, Judgement, Oracle
 from harness.record import JournalTap
 from harness.run_lock import only_run
 from harness.scenario import Draw
+from harness.scenario_checks import require_here
 from harness.score import Score, score
-from harness.site import deployment
+from harness.site import deployment, platform
 from harness.verdict import allowed_starts
 from injector.errors import NotHealedError
 from injector.fault import Spec
@@ -149,11 +150,13 @@ class Runner:
 
         Raises:
             ConflictError: another run is going on on this stack; nothing was touched.
+            RefusedError: a fault of it cannot be made on this platform; nothing was touched.
             StackDownError: the world is not green at the start. TimedOutError: the incident was not closed in time.
             NotHealedError: the run ended, and a fault of it is left in the world. Where the run itself fails, its own
                 error is raised, with what is left as a note.
             Exception: whatever ended the following of the journal or a kill.
         """
+        require_here(draw.scenario, platform())
         with only_run(self._deployment.home, draw.scenario.name):
             await self._set_traffic(draw)
             try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+from harness.errors import RefusedError
 from harness.scenario_model import CUES_OF_A_KIND, Chosen, FaultStep, KillStep, Scenario
 from injector.errors import InjectorError
 from injector.fault import Platform, Spec
@@ -16,6 +17,16 @@ def platforms_of(scenario: Scenario) -> tuple[Platform, ...]:
     """Return the platforms on which every fault of a checked scenario can be made."""
     everywhere: tuple[Platform, ...] = ("embedded", "docker")
     return tuple(p for p in everywhere if all(p in find(step.fault).platforms for step in scenario.faults))
+
+
+def require_here(scenario: Scenario, platform: Platform) -> None:
+    """Raise RefusedError unless every fault of a checked scenario can be made on a platform."""
+    for n, step in enumerate(scenario.faults):
+        if platform not in (places := find(step.fault).platforms):
+            raise RefusedError(
+                f"{scenario.name} cannot be run on the {platform} platform: faults.{n}: {step.fault} can be made on "
+                f"{' and '.join(places)}"
+            )
 
 
 def contradictions(scenario: Scenario) -> Iterator[str]:

@@ -25,6 +25,7 @@ from harness.cli import (
     rulebook,
     runbooks,
     runs,
+    scenario,
     stack,
 )
 from harness.cli.context import exit_code, sentence
@@ -48,6 +49,7 @@ llm_eval.register(llm.app)
 llm_runs.register(llm.app)
 app.add_typer(rulebook.app, name="rulebook")
 app.add_typer(runbooks.app, name="runbook")
+app.add_typer(scenario.app, name="scenario")
 
 
 @app.callback()

@@ -58,6 +58,8 @@ def is_delegated(command: Sequence[str]) -> bool:
         return False
     if command[0] == "faults":
         return "--open" in command
+    if command[0] == "scenario":
+        return "validate" in command
     if command[0] == "llm":
         return len(command) > 1 and command[1] in LLM_INSIDE
     return True
@@ -97,7 +99,7 @@ def _files(words: Sequence[str], is_file: Callable[[Path], bool]) -> list[tuple[
             found.append((position, before, word))
         elif given and name in ("--record", "--export"):
             found.append((position, name, value))
-        elif words[0] == "run" and position and not word.startswith("-") and is_file(Path(word)):
+        elif words[0] in ("run", "scenario") and position and not word.startswith("-") and is_file(Path(word)):
             found.append((position, "scenario", word))
         elif tuple(words[:2]) == ("audit", "export") and position > 1 and not word.startswith("-"):
             found.append((position, "audit export", word))
