@@ -72,10 +72,12 @@ class Proof:
 
 
 def distinct(draws: Sequence[Draw]) -> list[tuple[Draw, tuple[str, ...]]]:
-    """Return one draw for every oracle, with the names of the others that have it: the faults make the oracle."""
-    found: dict[tuple[str, ...], list[Draw]] = {}
+    """Return one draw for every oracle, with the names of the others that have it: faults and allowed
+    actions make the oracle."""
+    found: dict[tuple[int, tuple[str, ...]], list[Draw]] = {}
     for drawn in draws:
-        found.setdefault(tuple(sorted(map(_words, specs_of(drawn)))), []).append(drawn)
+        oracle = drawn.scenario.expect.max_actions, tuple(sorted(map(_words, specs_of(drawn))))
+        found.setdefault(oracle, []).append(drawn)
     return [(first, tuple(other.scenario.name for other in others)) for first, *others in found.values()]
 
 
