@@ -160,6 +160,8 @@ class Runner:
         with only_run(self._deployment.home, draw.scenario.name):
             await self._set_traffic(draw)
             try:
+                if self._injector.open():  # left by a run that was ended before it could heal
+                    await self._injector.heal_all()
                 await self._await_green()
                 outcome = await self._run(draw, record)
             except BaseException as error:
