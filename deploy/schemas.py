@@ -4,6 +4,7 @@
 |---|---|
 | `docs/telemetry.json` | telemetry records and log lines |
 | `docs/rulebook.json` | a file of one's own rules (docs/rulebook.md) |
+| `docs/scenario.json` | a scenario file (docs/scenarios.md) |
 | `docs/evaluation.json` | recorded windows, situations and plans of recordings (docs/evaluation.md) |
 
 `python -m deploy.schemas` writes the files; `--check` only compares and ends with 1 if one is out of date.
@@ -25,6 +26,7 @@ from typing import Any, get_args
 from broker.contracts.base import Frozen
 from broker.contracts.telemetry import LogLine, Metrics, Telemetry
 from harness.evaluation.data import RunPlan, SituationFile, Window
+from harness.scenario_model import Scenario
 from planner_svc.rulebook_files import RulebookFile
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -51,6 +53,15 @@ def rulebook() -> dict[str, Any]:
     }
 
 
+def scenario() -> dict[str, Any]:
+    """Return the schema of a scenario file."""
+    return {
+        "$schema": DRAFT,
+        "$comment": "Made from harness/scenario_model.py by `python -m deploy.schemas`; do not edit.",
+        **_described(Scenario),
+    }
+
+
 def evaluation() -> dict[str, Any]:
     """Return the schemas of the evaluation's files."""
     return {
@@ -63,7 +74,12 @@ def evaluation() -> dict[str, Any]:
 
 def documents() -> dict[Path, str]:
     """Return the text of every file."""
-    found = {PATH: document(), DOCS / "rulebook.json": rulebook(), DOCS / "evaluation.json": evaluation()}
+    found = {
+        PATH: document(),
+        DOCS / "rulebook.json": rulebook(),
+        DOCS / "scenario.json": scenario(),
+        DOCS / "evaluation.json": evaluation(),
+    }
     return {path: _text(value) for path, value in found.items()}
 
 

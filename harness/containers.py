@@ -18,6 +18,7 @@ from harness.site import Finding, KeyPlace, Progress, Signal, Site
 from injector import remote
 from injector.collateral import Witness
 from injector.errors import world_exit_code
+from injector.hand import Hand
 from injector.injector import Injector
 
 CHECKPOINTS = Path("/run/triage/audit/audit-checkpoints.jsonl")
@@ -96,6 +97,10 @@ class Containers:
 
     def witness(self) -> Witness:
         return remote.open_witness(self._settings)
+
+    def hand(self) -> Hand:
+        self.site()
+        return remote.open_hand(self._settings)
 
     def ring(self) -> Keyring:
         """Return the operator's ring, which holds every channel; the master stays with `setup`."""

@@ -24,7 +24,8 @@ from deploy.vault import read_secrets
 from harness.errors import StackDownError
 from harness.site import Finding, KeyPlace, Progress, Signal, Site
 from injector.collateral import Witness
-from injector.embedded import open_injector, open_witness
+from injector.embedded import open_hand, open_injector, open_witness
+from injector.hand import Hand
 from injector.injector import Injector
 from planner_svc.rulebook_files import load
 from services.inventory.declared import HOST
@@ -96,6 +97,10 @@ class Embedded:
 
     def witness(self) -> Witness:
         return open_witness(self.home)
+
+    def hand(self) -> Hand:
+        self.site()
+        return open_hand(self.home)
 
     def ring(self) -> Keyring:
         return keyring.load(self._master(), self.keys().passphrase())

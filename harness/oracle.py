@@ -1,56 +1,46 @@
-"""The oracle: three things must hold before a run counts as recovered, none of them taken from the triage's own word.
+"""The oracle: measures what `harness/verdict.py` judges. None of it is taken from the triage's own word.
 
-1. The fault is gone: the injector's evidence looks at the world.
-2. Users are served: the load generator's own figures meet the objective for a whole window, under the declared load.
-3. Nothing else changed: no workload down, drifted or restarted without need.
+1. State: the injector's evidence looks at the world, fault by fault.
+2. Users: the load generator's own figures over a whole window, and what the generator is set to.
+3. Everything else: every workload and every declaration, against what they were before the fault.
 
-Each clause says why it failed. What cannot be measured fails its clause, and only that: the oracle fails closed.
+What cannot be measured is told as such, and fails its clause: the oracle fails closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TypeVar
 
 import httpx
 
-from broker.contracts.inventory import Inventory, Objective
-from injector.collateral import Baseline, Witness
+from broker.contracts.inventory import Inventory
+from harness.errors import StackDownError
+from harness.verdict import (
+    LOAD,
+    SERVED,
+    UNCHANGED,
+    Before,
+    Clause,
+    FaultSeen,
+    Judgement,
+    Missing,
+    Observations,
+    Traffic,
+    judge,
+    judge_served,
+    judge_traffic,
+)
+from injector.collateral import Witness, faults_of
 from injector.fault import Spec
 from injector.injector import Injector
-from injector.registry import check
-from services.inventory.declared import TRAFFIC_RATE
 
-MIN_TRAFFIC = 0.5
-"""Share of the declared rate that must have been sent: a throttled generator proves nothing. Chance never sends so
-little for long: between the bursts of the greatest noise 0.6 of the rate are left (services/shop/arrivals.py)."""
-SERVED = "users are served"
-UNCHANGED = "nothing else changed"
+__all__ = ["SERVED", "UNCHANGED", "Clause", "Judgement", "Oracle", "judge_traffic"]
+
 POLL_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """One thing that must hold."""
-
-    name: str
-    ok: bool
-    detail: str
-    items: tuple[str, ...] = ()
-    """What was found, one sentence each, where a clause is about several things."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the oracle says of a run."""
-
-    clauses: tuple[Clause, ...]
-
-    @property
-    def ok(self) -> bool:
-        return all(clause.ok for clause in self.clauses)
+MeasuredT = TypeVar("MeasuredT")
 
 
 class Oracle:
@@ -61,45 +51,68 @@ class Oracle:
         self._witness = witness
         self._inventory = inventory
 
-    async def judge(self, specs: Sequence[Spec], baseline: Baseline, *, grace_s: float = 10.0) -> Judgement:
+    async def before(self) -> Before:
+        """Take the baseline: after the deployment, before the fault.
+
+        Raises:
+            StackDownError: the world is not as declared, or the load generator does not say what it is set to.
+            PlatformError, OSError: the world cannot be looked at. Without a baseline there is no run.
+        """
+        world = await self._witness.baseline()
+        if wrong := faults_of(world):
+            raise StackDownError(
+                f"the world is not as declared before the scenario ({'; '.join(wrong)}); try: triage heal --all"
+            )
+        try:
+            load = await self._ask("settings")
+        except (httpx.HTTPError, ValueError) as error:
+            raise StackDownError(f"the load generator does not say its load: {error!r}; see: triage status") from error
+        return Before(world, {name: load[name] for name in LOAD if name in load})
+
+    async def judge(
+        self, specs: Sequence[Spec], before: Before, *, allowed: Mapping[str, int], grace_s: float = 10.0
+    ) -> Judgement:
         """Judge the world.
 
         Args:
-            baseline: taken right after the injection.
-            grace_s: how long the traffic clause may take to come true, seconds; the others are looked at once.
+            allowed: how often workloads may have been started since before (`allowed_starts`).
+            grace_s: how long the users' clause may take to come true, seconds; the others are looked at once.
         """
-        gone = [await _measured(f"{spec.fault} on {spec.target} is gone", self._gone(spec)) for spec in specs]
-        served = await _measured(SERVED, self._served(grace_s))
-        return Judgement((*gone, served, await _measured(UNCHANGED, self._unchanged(specs, baseline))))
+        return judge(await self.observe(specs, before, allowed=allowed, grace_s=grace_s), self._inventory.objective)
+
+    async def observe(
+        self, specs: Sequence[Spec], before: Before, *, allowed: Mapping[str, int], grace_s: float
+    ) -> Observations:
+        """Measure everything a verdict rests on; never raises for what the world does."""
+        faults = tuple([await self._fault(spec) for spec in specs])
+        traffic = await self._served(before, grace_s)
+        after = await _measured(self._witness.baseline())
+        return Observations(before, faults, traffic, after, allowed)
 
     async def served_now(self) -> Clause:
         """Look once whether users are served over the last window."""
-        objective = self._inventory.objective
-        try:
-            stats = await self._ask("stats", window_s=objective.window_s)
-            rate = float(str((await self._ask("settings")).get("rate")))
-        except (httpx.HTTPError, ValueError) as error:
-            return Clause(SERVED, False, f"the load generator gives no figures: {error!r}")
-        if not rate >= TRAFFIC_RATE:
-            return Clause(SERVED, False, f"the load generator is set to {rate:g}/s; {TRAFFIC_RATE:g}/s are declared")
-        return judge_traffic(stats, objective)
+        return judge_served(await _measured(self._traffic()), self._inventory.objective, {})
 
-    async def _gone(self, spec: Spec) -> Clause:
-        found = await self._injector.evidence(spec)
-        return Clause(f"{spec.fault} on {spec.target} is gone", not found.present, found.detail)
+    async def is_gone(self, spec: Spec) -> bool:
+        """Tell whether the world shows a fault no more; what cannot be measured is not gone."""
+        found = (await self._fault(spec)).found
+        return not isinstance(found, Missing) and not found.present
 
-    async def _served(self, grace_s: float) -> Clause:
+    async def _fault(self, spec: Spec) -> FaultSeen:
+        return FaultSeen(spec.fault, spec.target, await _measured(self._injector.evidence(spec)))
+
+    async def _served(self, before: Before, grace_s: float) -> Traffic | Missing:
         deadline = time.monotonic() + grace_s
         while True:
-            clause = await self.served_now()
+            traffic = await _measured(self._traffic())
+            clause = judge_served(traffic, self._inventory.objective, before.load)
             if clause.ok or time.monotonic() > deadline:
-                return clause
+                return traffic
             await asyncio.sleep(POLL_S)
 
-    async def _unchanged(self, specs: Sequence[Spec], baseline: Baseline) -> Clause:
-        repaired = frozenset(check(spec).truth(spec)[0] for spec in specs)
-        found = await self._witness.changes(baseline, repaired=repaired)
-        return Clause(UNCHANGED, not found, "; ".join(found) or "every workload runs as declared", found)
+    async def _traffic(self) -> Traffic:
+        stats = await self._ask("stats", window_s=self._inventory.objective.window_s)
+        return Traffic(stats, await self._ask("settings"))
 
     async def _ask(self, what: str, **parameters: int) -> dict[str, object]:
         traffic = next(device for device in self._inventory.devices if device.kind == "traffic")
@@ -112,25 +125,11 @@ class Oracle:
         return body
 
 
-async def _measured(name: str, clause: Awaitable[Clause]) -> Clause:
-    """Return a clause; a failed one if it cannot be measured, whatever the reason."""
+async def _measured(measurement: Awaitable[MeasuredT]) -> MeasuredT | Missing:
+    """Return what was measured; why not, if it cannot be, whatever the reason."""
     try:
-        return await clause
+        return await measurement
+    except httpx.HTTPError as error:
+        return Missing(f"the load generator gives no figures: {error!r}")
     except Exception as error:
-        return Clause(name, False, f"the measurement failed: {str(error) or repr(error)}")
-
-
-def judge_traffic(stats: dict[str, object], objective: Objective, rate: float = TRAFFIC_RATE) -> Clause:
-    """Compare the load generator's figures with the objective.
-
-    Args:
-        rate: requests per second that are declared. Never the generator's own: who throttles it throttles that too.
-    """
-    try:
-        ratio, p95, sent = (float(str(stats[key])) for key in ("success_ratio", "p95_ms", "sent"))
-    except (KeyError, ValueError):
-        return Clause(SERVED, False, f"the load generator's figures are incomplete: {stats}")
-    if not sent >= MIN_TRAFFIC * rate * objective.window_s:  # so put, a NaN is too little as well
-        return Clause(SERVED, False, f"only {sent:g} requests in {objective.window_s} s; {rate:g}/s are declared")
-    detail = f"{ratio:.1%} of {sent:g} requests good, 95 % within {p95:.0f} ms"
-    return Clause(SERVED, ratio >= objective.success_ratio and p95 <= objective.latency_ms, detail)
+        return Missing(str(error) or repr(error))

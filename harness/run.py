@@ -18,19 +18,21 @@ import httpx
 from broker.contracts.incident import IncidentClosed, IncidentReported
 from broker.contracts.machine import Event
 from broker.contracts.plan import Hypothesis, PlanAccepted, PlanProposed
-from broker.contracts.task import Claim, Result, Task
+from broker.contracts.task import Result
 from broker.gate import Trusted
 from broker.port import CaughtUp
 from broker.tasks import end
 from harness.control import ControlPlane, Refused, Seen
+from harness.course import Course
 from harness.errors import StackDownError, TimedOutError
 from harness.oracle import Clause, Judgement, Oracle
 from harness.record import JournalTap
 from harness.run_lock import only_run
-from harness.scenario import Draw, KillStep
+from harness.scenario import Draw
+from harness.scenario_checks import require_here
 from harness.score import Score, score
-from harness.site import Deployment, deployment
-from injector.collateral import Baseline
+from harness.site import deployment, platform
+from harness.verdict import allowed_starts
 from injector.errors import NotHealedError
 from injector.fault import Spec
 from injector.injector import Injector
@@ -39,14 +41,9 @@ from services.inventory.declared import TRAFFIC_RATE
 
 GREEN_TIMEOUT_S = 30.0
 POLL_S = 0.2
-VICTIMS = {
-    "planner": "planner-1",
-    "scheduler": "scheduler-1",
-    "monitor": "monitor-1",
-    "sensors": "sensors-1",
-    "auditor": "auditor-1",
-    "broker": "nats",
-}
+QUIET_S = 15.0
+"""Once an incident is closed and something is still wrong, how long nobody may have opened another: longer than the
+monitor takes to notice and to leave a person the first word."""
 Watch = Callable[[Seen], None]
 
 
@@ -115,6 +112,11 @@ class _Watching:
             self.failure = error if isinstance(error, Exception) else ended
         self.done.set()
 
+    def fail(self, error: Exception) -> None:
+        """Note that something of the run itself has failed, so that nobody waits for its end."""
+        self.failure = self.failure or error
+        self.done.set()
+
     def require_whole(self) -> None:
         """Raise what ended the following of the journal, if anything did: what was seen is then not the run."""
         if self.failure is not None:
@@ -155,14 +157,18 @@ class Runner:
 
         Raises:
             ConflictError: another run is going on on this stack; nothing was touched.
+            RefusedError: a fault of it cannot be made on this platform; nothing was touched.
             StackDownError: the world is not green at the start. TimedOutError: the incident was not closed in time.
             NotHealedError: the run ended, and a fault of it is left in the world. Where the run itself fails, its own
                 error is raised, with what is left as a note.
             Exception: whatever ended the following of the journal or a kill.
         """
+        require_here(draw.scenario, platform())
         with contextlib.nullcontext() if self._locked else only_run(self._deployment.home, draw.scenario.name):
             await self._set_traffic(draw)
             try:
+                if self._injector.open():  # left by a run that was ended before it could heal
+                    await self._injector.heal_all()
                 await self._await_green()
                 outcome = await self._run(draw, record)
             except BaseException as error:
@@ -183,44 +189,46 @@ class Runner:
         tap = await JournalTap.open(self._control, record, draw)
         start = tap.next_sequence or await self._control.broker.last_sequence() + 1
         seen = _Watching(None)
-        async with self._following(start, seen, draw, tap):
-            baseline, injected_at = await self._inject(draw)
+        course = Course(draw, self._deployment, self._injector, self._witness, seen.fail)
+        specs = _specs(draw)
+        before = await self._oracle.before()
+        async with self._following(start, seen, course, tap):
+            await course.begin(draw.report_at_s)
             await self._report(draw, seen, started_at)
-            await self._closed(draw, seen)
-            specs = _specs(draw)
-            judged = await self._oracle.judge(specs, baseline)
+            await self._closed(draw, seen, course, specs)
+            allowed = allowed_starts(specs, course.own, draw.scenario.expect.max_actions)
+            judged = await self._oracle.judge(specs, before, allowed=allowed)
             seen.require_whole()
-            await tap.finish(seen.incident or "", injected_at)
+            await tap.finish(seen.incident or "", course.injected_at)
         assert seen.closed is not None  # noqa: S101 - _closed has waited for it
         assert seen.incident is not None  # noqa: S101
-        figures = score(seen.incident, seen.events, injected_at=injected_at)
+        figures = score(seen.incident, seen.events, injected_at=course.injected_at)
         return Outcome(
             draw.scenario.name,
             draw.seed,
             draw.noise,
             seen.incident,
             started_at,
-            injected_at,
+            course.injected_at,
             seen.closed.verdict,
             seen.closed.reason,
-            Judgement((*judged.clauses, *_expected(draw, seen.closed, figures))),
+            Judgement((*judged.clauses, *_expected(draw, seen, figures, course.missing()))),
             figures,
-            _located(specs, seen.events, seen.incident),
+            _located(draw, specs, seen.events, seen.incident),
             seen.refused,
             seen.signed,
             _hypothesis(seen.events, seen.incident),
-            _actions(seen.events, seen.incident),
+            _actions(seen.events),
         )
 
     @contextlib.asynccontextmanager
-    async def _following(self, start: int, seen: _Watching, draw: Draw, tap: JournalTap) -> AsyncIterator[None]:
+    async def _following(self, start: int, seen: _Watching, course: Course, tap: JournalTap) -> AsyncIterator[None]:
         async def follow() -> None:
-            kills = _Kills(draw.scenario.kills, self._deployment)
             async for item in self._control.follow(start):
                 if not isinstance(item, CaughtUp):
                     tap.add(item.stored)
                 seen.take(item)
-                await kills.see(item)
+                await course.see(item)
                 self._watch(item)
 
         task = asyncio.create_task(follow())
@@ -228,32 +236,48 @@ class Runner:
         try:
             yield
         finally:
-            await end(task)
-
-    async def _inject(self, draw: Draw) -> tuple[Baseline, float | None]:
-        injected_at: float | None = None
-        started = time.monotonic()
-        for step in sorted(draw.faults, key=lambda step: step.at_s):
-            await asyncio.sleep(max(0.0, started + step.at_s - time.monotonic()))
-            at = time.time()
-            await self._injector.inject(Spec(step.fault, str(step.target), step.args))
-            injected_at = injected_at or at
-        return await self._witness.baseline(), injected_at
+            try:
+                await course.stop()
+            finally:
+                await end(task)
 
     async def _report(self, draw: Draw, seen: _Watching, started_at: float) -> None:
         if draw.text is None or draw.report_at_s is None:
             return
         await asyncio.sleep(max(0.0, started_at + draw.report_at_s - time.time()))
         seen.incident = await self._control.report(draw.text, source="harness")
+        for said in draw.reports:
+            await asyncio.sleep(max(0.0, started_at + said.at_s - time.time()))
+            await self._control.report(said.text, source="harness")
 
-    async def _closed(self, draw: Draw, seen: _Watching) -> None:
+    async def _closed(self, draw: Draw, seen: _Watching, course: Course, specs: tuple[Spec, ...]) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draw.scenario.timeout_s):
                 await seen.done.wait()
+                seen.require_whole()
+                await course.finished()
+                if len(specs) > 1 or draw.reports:
+                    await self._settled(specs)
+                return
         seen.require_whole()
-        if seen.closed is None:
-            what = f"incident {seen.incident} was not closed" if seen.incident else "no incident was opened"
-            raise TimedOutError(f"{draw.scenario.name}: {what} within {draw.scenario.timeout_s:g} s; see: triage tail")
+        what = f"incident {seen.incident} was not closed" if seen.incident else "no incident was opened"
+        if seen.closed is not None:
+            what = f"incident {seen.incident} was closed, and what else the scenario holds had not come to its end"
+        raise TimedOutError(f"{draw.scenario.name}: {what} within {draw.scenario.timeout_s:g} s; see: triage tail")
+
+    async def _settled(self, specs: tuple[Spec, ...]) -> None:
+        """Wait until no incident is open and nothing is wrong any more, or nobody has said so for a while."""
+        quiet_since = time.monotonic()
+        while True:
+            if await self._control.open_incidents():
+                quiet_since = time.monotonic()
+            elif await self._is_well(specs) or time.monotonic() - quiet_since > QUIET_S:
+                return
+            await asyncio.sleep(POLL_S)
+
+    async def _is_well(self, specs: tuple[Spec, ...]) -> bool:
+        gone = [await self._oracle.is_gone(spec) for spec in specs]
+        return all(gone) and (await self._oracle.served_now()).ok
 
     async def _set_traffic(self, draw: Draw) -> None:
         traffic = next(device for device in self._control.inventory.devices if device.kind == "traffic")
@@ -279,51 +303,35 @@ class Runner:
             await asyncio.sleep(POLL_S)
 
 
-class _Kills:
-    """Carries out the scenario's kills, each once, the moment its cue stands in the journal."""
-
-    def __init__(self, steps: tuple[KillStep, ...], stack: Deployment) -> None:
-        self._left = list(steps)
-        self._stack = stack
-
-    async def see(self, item: Seen) -> None:
-        if not isinstance(item, Trusted):
-            return
-        for step in [step for step in self._left if _is_cue(step, item)]:
-            self._left.remove(step)
-            message = item.message
-            victim = message.instance if isinstance(message, Claim) else ""
-            await self._stack.kill(VICTIMS.get(step.victim, victim), step.signal)
-
-
-def _is_cue(step: KillStep, item: Trusted) -> bool:
-    message = item.message
-    if step.when != message.TYPE:
-        return False
-    return step.kind is None or (isinstance(message, Task | Claim | Result) and message.kind == step.kind)
-
-
 def _specs(draw: Draw) -> tuple[Spec, ...]:
     return tuple(Spec(step.fault, str(step.target), step.args) for step in draw.faults)
 
 
-def _expected(draw: Draw, closed: IncidentClosed, figures: Score) -> tuple[Clause, ...]:
-    """Return the scenario's own clauses: the verdict it asks for, and no more actions than called for."""
-    expect = draw.scenario.expect
-    return (
+def _expected(draw: Draw, seen: _Watching, figures: Score, missing: tuple[str, ...]) -> tuple[Clause, ...]:
+    """Return the scenario's own clauses: everything in it has happened, its verdict, its bounds."""
+    assert seen.closed is not None  # noqa: S101 - judged after the end
+    expect, closed, done = draw.scenario.expect, seen.closed, len(_actions(seen.events))
+    clauses = [
         Clause("verdict as expected", closed.verdict == expect.verdict, f"{closed.verdict}: {closed.reason}"),
         Clause(
-            "no more actions than called for",
-            figures.actions <= expect.max_actions,
-            f"{figures.actions} done, at most {expect.max_actions}",
+            "no more actions than called for", done <= expect.max_actions, f"{done} done, at most {expect.max_actions}"
         ),
-    )
+    ]
+    if draw.scenario.kills or any(step.when for step in draw.faults):
+        clauses.append(Clause("the scenario happened", not missing, "; ".join(missing) or "as written", missing))
+    if expect.within_s is not None:
+        took = figures.time_to_recover_s
+        ok = took is not None and took <= expect.within_s
+        said = "never recovered" if took is None else f"{took:.1f} s"
+        clauses.append(Clause("recovered in time", ok, f"{said}, at most {expect.within_s:g} s"))
+    return tuple(clauses)
 
 
-def _located(specs: tuple[Spec, ...], events: list[Event], incident: str) -> bool | None:
+def _located(draw: Draw, specs: tuple[Spec, ...], events: list[Event], incident: str) -> bool | None:
     if not specs:
         return None
-    truths = {check(spec).truth(spec) for spec in specs}
+    named = {(cause.target, cause.fault_class) for cause in draw.scenario.expect.causes}
+    truths = named or {check(spec).truth(spec) for spec in specs}
     guess = _hypothesis(events, incident)
     return guess is not None and (guess.target, guess.fault_class) in truths
 
@@ -338,6 +346,7 @@ def _hypothesis(events: list[Event], incident: str) -> Hypothesis | None:
     return accepted[-1] if accepted else None
 
 
-def _actions(events: list[Event], incident: str) -> tuple[str, ...]:
-    results = [e.payload for e in events if isinstance(e.payload, Result) and e.payload.incident == incident]
+def _actions(events: list[Event]) -> tuple[str, ...]:
+    """Return what changed the world, over all incidents of the run."""
+    results = [e.payload for e in events if isinstance(e.payload, Result)]
     return tuple(result.out for result in results if result.changed and result.status == "OK")

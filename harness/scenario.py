@@ -1,7 +1,7 @@
-"""Scenario files: which faults, when, with which noise and seed, what a person reports, and what must come out.
+"""Scenarios: read, checked and drawn.
 
 A field that may hold a list holds choices: the seed draws one, so that five seeds are five different runs and the same
-seed is always the same one. Times are seconds after the scenario's start.
+seed is always the same one. How to write a scenario: docs/scenarios.md.
 """
 
 from __future__ import annotations
@@ -10,77 +10,39 @@ import difflib
 import random
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from broker.contracts.base import Frozen, Scalar, Token, UnitInterval, describe
-from broker.contracts.incident import IncidentText
-from broker.contracts.plan import AgentKind
+from broker.contracts.base import Frozen, describe
 from harness.errors import BadScenarioError, NotFoundError
+from harness.scenario_checks import contradictions
+from harness.scenario_model import (
+    Cause,
+    Draw,
+    Expectation,
+    FaultStep,
+    KillStep,
+    ReportStep,
+    Said,
+    Scenario,
+    SetName,
+)
+
+__all__ = [
+    "Cause",
+    "Draw",
+    "Expectation",
+    "FaultStep",
+    "KillStep",
+    "ReportStep",
+    "Scenario",
+    "SetName",
+    "draw",
+    "load",
+    "names",
+]
 
 FOLDER = Path(__file__).parent / "scenarios"
-Seconds = Annotated[float, Field(ge=0.0, le=3_600.0)]
-Chosen = str | tuple[str, ...]
-
-
-class FaultStep(Frozen):
-    """Inject one fault."""
-
-    at_s: Seconds = 0.0
-    fault: str
-    target: Chosen
-    args: dict[str, Scalar] = Field(default_factory=dict)
-
-
-class ReportStep(Frozen):
-    """A person reports, in messy words. Without it the monitor has to notice by itself."""
-
-    at_s: Seconds
-    text: IncidentText | tuple[IncidentText, ...]
-
-
-class KillStep(Frozen):
-    """Kill a process of the control plane when something is seen in the journal."""
-
-    when: Literal["claim", "task", "plan.requested", "plan.accepted", "result", "plan.executed"]
-    kind: AgentKind | None = None
-    """Restricts `claim`, `task` and `result` to one agent kind."""
-    victim: Literal["claimant", "planner", "scheduler", "monitor", "sensors", "auditor", "broker"]
-    signal: Literal["KILL", "STOP"] = "KILL"
-
-
-class Expectation(Frozen):
-    """What must come out, or the run has failed."""
-
-    verdict: Literal["verified", "no_fault"]
-    max_actions: Annotated[int, Field(ge=0)]
-    """Tasks that changed the world."""
-
-
-class Scenario(Frozen):
-    """One scenario file."""
-
-    name: Token
-    summary: str
-    seed: Annotated[int, Field(ge=0)] = 42
-    noise: UnitInterval = 0.0
-    faults: tuple[FaultStep, ...] = ()
-    report: ReportStep | None = None
-    kills: tuple[KillStep, ...] = ()
-    expect: Expectation
-    timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 120.0
-
-
-class Draw(Frozen):
-    """A scenario with every choice made."""
-
-    scenario: Scenario
-    seed: int
-    noise: float
-    faults: tuple[FaultStep, ...]
-    text: str | None
-    report_at_s: float | None
 
 
 def draw(scenario: Scenario, *, seed: int | None = None, noise: float | None = None) -> Draw:
@@ -88,31 +50,42 @@ def draw(scenario: Scenario, *, seed: int | None = None, noise: float | None = N
     number = scenario.seed if seed is None else seed
     generator = random.Random(f"{scenario.name}/{number}")
     faults = tuple(step.model_copy(update={"target": _pick(generator, step.target)}) for step in scenario.faults)
-    report = scenario.report
+    said = [Said(text=_pick(generator, step.text), at_s=step.at_s + generator.random()) for step in _reports(scenario)]
+    first = said[0] if scenario.report is not None else None
     return Draw(
         scenario=scenario,
         seed=number,
         noise=scenario.noise if noise is None else noise,
         faults=faults,
-        text=None if report is None else _pick(generator, report.text),
-        report_at_s=None if report is None else report.at_s + generator.random(),
+        text=None if first is None else first.text,
+        report_at_s=None if first is None else first.at_s,
+        reports=tuple(sorted(said[1:], key=lambda item: item.at_s)),
     )
+
+
+def _reports(scenario: Scenario) -> tuple[ReportStep, ...]:
+    return () if scenario.report is None else (scenario.report, *scenario.reports)
 
 
 def _pick(generator: random.Random, choice: str | tuple[str, ...]) -> str:
     return choice if isinstance(choice, str) else generator.choice(choice)
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of the scenarios that come with the project."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
+def names(set_name: SetName = "full") -> tuple[str, ...]:
+    """Return the names of the scenarios of a set that come with the project.
+
+    Raises:
+        BadScenarioError: one of them cannot be run.
+    """
+    found = sorted(path.stem for path in FOLDER.glob("*.json"))
+    return tuple(found) if set_name == "full" else tuple(name for name in found if load(name).is_in(set_name))
 
 
 def load(name: str) -> Scenario:
     """Read a scenario by path, file name or name.
 
     Raises:
-        NotFoundError: there is none; names the nearest. BadScenarioError: it cannot be run; names the wrong field.
+        NotFoundError: there is none; names the nearest. BadScenarioError: it cannot be run; names file, field, reason.
     """
     path = _locate(name)
     try:
@@ -121,6 +94,9 @@ def load(name: str) -> Scenario:
         raise BadScenarioError(f"the scenario {path.name} cannot be run: {_explain(error)}") from error
     except OSError as error:
         raise NotFoundError(f"the scenario {path} cannot be read: {error.strerror}") from error
+    if wrong := tuple(contradictions(scenario)):
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise BadScenarioError(f"the scenario {path.name} cannot be run: {wrong[0]}{more}")
     return scenario
 
 
@@ -148,8 +124,10 @@ def _fields(path: Iterable[int | str]) -> list[str]:
     sections: dict[str, type[Frozen]] = {
         "faults": FaultStep,
         "report": ReportStep,
+        "reports": ReportStep,
         "kills": KillStep,
         "expect": Expectation,
+        "causes": Cause,
     }
     model: type[Frozen] = Scenario
     for part in path:

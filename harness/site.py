@@ -20,6 +20,7 @@ from broker.keyring import Keyring
 from broker.subjects import Role
 from deploy.status import StackStatus
 from injector.collateral import Witness
+from injector.hand import Hand
 from injector.injector import Injector
 from services.inventory.ports import DEFAULT_BASE
 
@@ -128,6 +129,14 @@ class Deployment(Protocol):
         ...
 
     def witness(self) -> Witness: ...
+
+    def hand(self) -> Hand:
+        """Return what changes this stack without a plan: what the cheats of `triage scenario validate` act with.
+
+        Raises:
+            StackDownError: no stack is up.
+        """
+        ...
 
     def ring(self) -> Keyring:
         """Return a keyring that knows the versions of all channels.

@@ -11,6 +11,7 @@ from broker.errors import SettingsError
 from broker.runtime.settings import Settings
 from injector.collateral import Witness
 from injector.fault import World
+from injector.hand import Hand
 from injector.injector import Injector
 from injector.journal import FaultJournal
 from services.platform.proxy.client import RemoteFaults, RemotePlatform
@@ -27,7 +28,12 @@ def open_injector(settings: Settings) -> Injector:
 
 def open_witness(settings: Settings) -> Witness:
     """Return the witness of the stack that these settings lie in."""
-    return Witness(_opened(RemotePlatform, settings))
+    return Witness(_opened(RemotePlatform, settings), (settings.inventory_file,))
+
+
+def open_hand(settings: Settings) -> Hand:
+    """Return what changes the stack that these settings lie in without a plan."""
+    return Hand(_opened(RemotePlatform, settings), _opened(RemoteFaults, settings), settings.inventory_file)
 
 
 def open_faults(settings: Settings) -> RemoteFaults:

@@ -26,6 +26,7 @@ from harness.cli import (
     rulebook,
     runbooks,
     runs,
+    scenario,
     stack,
     suite,
 )
@@ -51,6 +52,7 @@ llm_runs.register(llm.app)
 app.add_typer(rulebook.app, name="rulebook")
 app.add_typer(runbooks.app, name="runbook")
 app.add_typer(suite.app, name="suite")
+app.add_typer(scenario.app, name="scenario")
 
 
 @app.callback()

@@ -18,7 +18,7 @@ HERE = frozenset({"up", "down", "doctor", "demo", "replay", "scenarios", "rulebo
 """Commands that the host carries out: they change the stack, or need none."""
 LIVE = "live"
 """What `triage diff` is given for the running stack's journal."""
-READS = {"run": "scenario", "diff": "recording"}
+READS = {"run": "scenario", "scenario": "scenario", "diff": "recording"}
 """Commands whose words may be files of the host, and what those are."""
 LLM_INSIDE = frozenset({"show", "replay"})
 """Of `triage llm` those that ask the stack; the others are about models of this machine."""
@@ -66,6 +66,8 @@ def is_delegated(command: Sequence[str]) -> bool:
         return "compare" not in command[1:2]
     if command[0] == "diff":  # of recordings alone it needs no stack
         return any(word.partition(":")[0] == LIVE for word in command[1:])
+    if command[0] == "scenario":
+        return "validate" in command
     if command[0] == "llm":
         return len(command) > 1 and command[1] in LLM_INSIDE
     return True

@@ -25,6 +25,7 @@ from harness.errors import DockerError, HarnessError, RefusedError, StackDownErr
 from harness.rotation import SETTLE_S
 from harness.site import Finding, KeyPlace, Progress, Signal, Site
 from injector.collateral import Witness
+from injector.hand import Hand
 from injector.injector import Injector
 
 DOOR = "injector"
@@ -301,6 +302,9 @@ class ComposeHost:
         self._only_inside()
 
     def witness(self) -> Witness:
+        self._only_inside()
+
+    def hand(self) -> Hand:
         self._only_inside()
 
     def ring(self) -> Keyring:

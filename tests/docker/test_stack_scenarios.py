@@ -13,6 +13,7 @@ from harness.scenario import names
 from tests.support.compose_stack import ComposeStack
 
 pytestmark = pytest.mark.docker
+OTHERS = ("agent_killed_mid_task", "chaos1", "no_fault", "service_killed")
 
 
 def test_the_demo_ends_verified_and_leaves_its_recording_here(stack: ComposeStack, tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_the_demo_ends_verified_and_leaves_its_recording_here(stack: ComposeStac
     assert (report.scenario, report.difference) == ("db_conn_drift", None)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [*names("nightly"), *OTHERS])
 def test_a_scenario_is_recovered_and_replays_identically(
     stack: ComposeStack, tmp_path: Path, record_property: Callable[[str, object], None], name: str
 ) -> None:

@@ -8,13 +8,15 @@ import httpx
 import pytest
 
 from broker.contracts.inventory import Objective
+from harness.errors import StackDownError
 from harness.oracle import Oracle, judge_traffic
+from harness.verdict import Before
 from injector.collateral import Baseline, Witness
 from injector.fault import Spec, World
 from injector.injector import Injector
 from injector.journal import FaultJournal
 from services.inventory.declared import TRAFFIC_RATE, declare
-from services.platform.port import PlatformDownError, VerbFailedError
+from services.platform.port import Drift, PlatformDownError, VerbFailedError
 from services.shop.loadgen import LoadGenerator
 from services.shop.settings import Environment, LoadgenSettings
 from tests.support.world import FakeFaults, FakePlatform, running, shop_inventory
@@ -86,7 +88,9 @@ def let_answer(monkeypatch: pytest.MonkeyPatch, answers: dict[str, object]) -> N
 @pytest.mark.usefixtures("well")
 async def test_a_world_as_declared_holds(tmp_path: Path) -> None:
     platform = FakePlatform({"orders": running("orders")})
-    judged = await oracle(tmp_path, FakeFaults(), platform).judge([DRIFT], Baseline(platform.workloads))
+    judged = await oracle(tmp_path, FakeFaults(), platform).judge(
+        [DRIFT], Before(Baseline(platform.workloads)), allowed={}
+    )
     assert judged.ok, judged
 
 
@@ -94,7 +98,9 @@ async def test_a_world_as_declared_holds(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("well")
 async def test_evidence_that_cannot_be_had_fails_its_clause_and_no_other(tmp_path: Path) -> None:
     platform = FakePlatform({"orders": running("orders")})
-    judged = await oracle(tmp_path, BlindFaults(), platform).judge([DRIFT], Baseline(platform.workloads))
+    judged = await oracle(tmp_path, BlindFaults(), platform).judge(
+        [DRIFT], Before(Baseline(platform.workloads)), allowed={}
+    )
     gone, served, unchanged = judged.clauses
     assert not gone.ok
     assert gone.name == "db_conn_drift on orders is gone"
@@ -107,7 +113,7 @@ async def test_evidence_that_cannot_be_had_fails_its_clause_and_no_other(tmp_pat
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("well")
 async def test_a_world_that_cannot_be_looked_at_has_not_stayed_the_same(tmp_path: Path) -> None:
-    judged = await oracle(tmp_path, FakeFaults(), BlindPlatform({})).judge([DRIFT], Baseline({}))
+    judged = await oracle(tmp_path, FakeFaults(), BlindPlatform({})).judge([DRIFT], Before(Baseline({})), allowed={})
     assert [clause.ok for clause in judged.clauses] == [True, True, False]
     assert "measurement failed: the process manager does not answer" in judged.clauses[-1].detail
 
@@ -115,7 +121,9 @@ async def test_a_world_that_cannot_be_looked_at_has_not_stayed_the_same(tmp_path
 @pytest.mark.asyncio
 async def test_a_generator_that_is_gone_gives_no_figures(tmp_path: Path) -> None:
     platform = FakePlatform({"orders": running("orders")})
-    judged = await oracle(tmp_path, FakeFaults(), platform).judge([], Baseline(platform.workloads), grace_s=0.0)
+    judged = await oracle(tmp_path, FakeFaults(), platform).judge(
+        [], Before(Baseline(platform.workloads)), allowed={}, grace_s=0.0
+    )
     assert [clause.ok for clause in judged.clauses] == [False, True]
 
 
@@ -147,3 +155,41 @@ async def test_the_real_generator_throttled_or_stopped_by_an_agent_serves_nobody
     await generator._stop_sending()
     assert not clause.ok
     assert f"is set to {rate:g}/s; 20/s are declared" in clause.detail
+
+
+@pytest.mark.asyncio
+async def test_the_baseline_holds_the_world_and_the_load_it_is_under(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = {"rate": TRAFFIC_RATE, "noise": 0.3, "seed": 7}
+    let_answer(monkeypatch, {"/settings": load})
+    before = await oracle(tmp_path, FakeFaults(), FakePlatform({"orders": running("orders")})).before()
+    assert (set(before.world.workloads), before.load) == ({"orders"}, load)
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("well")
+async def test_a_world_that_drifts_before_the_fault_is_no_baseline(tmp_path: Path) -> None:
+    drift = (Drift("environment", "ORDERS_DB_HOST", "a", "b"),)
+    platform = FakePlatform({"orders": running("orders", drift=drift)})
+    with pytest.raises(StackDownError, match=r"not as declared .*orders drifts: environment ORDERS_DB_HOST"):
+        await oracle(tmp_path, FakeFaults(), platform).before()
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("well")
+async def test_a_world_that_cannot_be_looked_at_before_the_fault_begins_no_run(tmp_path: Path) -> None:
+    with pytest.raises(PlatformDownError):
+        await oracle(tmp_path, FakeFaults(), BlindPlatform({})).before()
+
+
+@pytest.mark.asyncio
+async def test_a_generator_that_does_not_say_its_load_begins_no_run(tmp_path: Path) -> None:
+    with pytest.raises(StackDownError, match="does not say its load"):
+        await oracle(tmp_path, FakeFaults(), FakePlatform({})).before()
+
+
+@pytest.mark.asyncio
+async def test_evidence_that_cannot_be_had_is_not_gone(tmp_path: Path) -> None:
+    assert not await oracle(tmp_path, BlindFaults(), FakePlatform({})).is_gone(DRIFT)
+    assert await oracle(tmp_path, FakeFaults(), FakePlatform({})).is_gone(DRIFT)

@@ -26,8 +26,9 @@ from harness.scenario import Draw, draw, load
 from injector.collateral import Baseline, Witness
 from injector.embedded import open_injector
 from injector.errors import NotHealedError
+from injector.fault import Spec
 from injector.injector import Injector
-from injector.journal import OpenFault
+from injector.journal import FaultJournal, OpenFault
 from services.inventory.declared import TRAFFIC_RATE
 from tests.support.signing import master, signer
 from tests.support.world import shop_inventory
@@ -165,6 +166,23 @@ async def test_a_world_that_is_never_green_is_said_although_healing_fails_too(
     monkeypatch.setattr(Injector, "heal_all", Stuck.heal_all)
     with pytest.raises(StackDownError, match="not healthy before the scenario"):
         await runner.run(short())
+
+
+@pytest.mark.asyncio
+async def test_what_a_run_that_was_killed_has_left_in_the_world_is_healed_before_the_next_one(
+    runner: Runner, green: list[dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FaultJournal(tmp_path / "faults").begin(Spec("service_killed", "orders"), "2026-01-01T00:00:00Z")
+    healed: list[str] = []
+
+    async def heal_all(injector: Injector) -> tuple[OpenFault, ...]:
+        healed.extend(fault.id for fault in injector.open())
+        raise NotHealedError("the process manager does not answer")
+
+    monkeypatch.setattr(Injector, "heal_all", heal_all)
+    with pytest.raises(NotHealedError):
+        await runner.run(short())
+    assert healed[:1] == ["service_killed-orders-1"]
 
 
 @pytest.mark.asyncio
