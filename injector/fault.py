@@ -18,6 +18,7 @@ from services.platform.fault_port import FaultPort
 Platform = Literal["embedded", "docker"]
 EVERYWHERE: tuple[Platform, ...] = ("embedded", "docker")
 CONTAINERS: tuple[Platform, ...] = ("docker",)
+PROCESSES: tuple[Platform, ...] = ("embedded",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,23 @@ import difflib
 
 from injector.errors import BadArgumentError, BadTargetError, UnknownFaultError
 from injector.fault import Fault, Spec
-from injector.faults.cache import CachePoison
-from injector.faults.configuration import DbConnDrift, DbWrongPassword
+from injector.faults.cache import CacheFull, CachePasswordChanged, CachePoison
+from injector.faults.configuration import (
+    DbConnDrift,
+    DbWrongPassword,
+    FeatureFlag,
+    LimitTooSmall,
+    MissingVariable,
+    WrongPort,
+)
 from injector.faults.cpu import CpuHog
+from injector.faults.deployment import BadCommand, BadVersion
+from injector.faults.intrusion import ConnectionsExhausted, LoadSpike, TableLocked
 from injector.faults.isolation import DnsBroken, NetworkDisconnected
 from injector.faults.network import ConnectionsDropped, NetworkLatency, NetworkPartition, NetworkThrottle
+from injector.faults.privileges import PrivilegesRevoked
 from injector.faults.process import QueueStopped, ServiceHung, ServiceKilled, ServiceStopped
-from injector.faults.resources import CpuLimit, DiskFull, MemoryLimit
+from injector.faults.resources import CpuLimit, DescriptorsExhausted, DiskFull, MemoryLimit
 
 _ALL: tuple[Fault, ...] = (
     ServiceStopped(),
@@ -32,6 +42,19 @@ _ALL: tuple[Fault, ...] = (
     NetworkDisconnected(),
     DnsBroken(),
     DiskFull(),
+    BadCommand(),
+    BadVersion(),
+    WrongPort(),
+    MissingVariable(),
+    LimitTooSmall(),
+    FeatureFlag(),
+    TableLocked(),
+    ConnectionsExhausted(),
+    LoadSpike(),
+    DescriptorsExhausted(),
+    CacheFull(),
+    CachePasswordChanged(),
+    PrivilegesRevoked(),
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 

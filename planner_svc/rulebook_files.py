@@ -24,6 +24,8 @@ from planner_svc.errors import RulebookError
 from planner_svc.rulebook_checks import faults_of_parts
 
 FILES = ("errors", "rules", "remedies", "words", "examples")
+MORE = "_of_servers"
+"""`<part>_of_servers.json`, where there is one, goes on where `<part>.json` ends: what servers themselves say."""
 MAX_BYTES = 256 * 1024
 MAX_FILES = 50
 MAX_SHOWN = 15
@@ -124,13 +126,23 @@ def own_files(folder: Path | None) -> list[Path]:
 def _package(place: Traversable | None) -> Rulebook:
     place = place if place is not None else resources.files("planner_svc") / "rulebook"
     faults: list[Fault] = []
-    parts = {name: _json(str(place / f"{name}.json"), _bytes(place / f"{name}.json"), faults) for name in FILES}
+    parts = {name: _part(place, name, faults) for name in FILES}
     if not faults:
         try:
             return Rulebook.model_validate_json(json.dumps(parts))
         except ValidationError as error:
             faults += faults_of(str(place), error, parts)
     raise RulebookError(f"the rulebook is damaged; install the package anew: {'; '.join(f.line for f in faults[:3])}")
+
+
+def _part(place: Traversable, name: str, faults: list[Fault]) -> Any:
+    """Return what the file of a part says, and the file that goes on from it."""
+    found = _json(str(place / f"{name}.json"), _bytes(place / f"{name}.json"), faults)
+    further = place / f"{name}{MORE}.json"
+    if not further.is_file() or not isinstance(found, list):
+        return found
+    more = _json(str(further), _bytes(further), faults)
+    return [*found, *more] if isinstance(more, list) else more
 
 
 def _bytes(file: Traversable) -> bytes:

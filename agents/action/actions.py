@@ -29,6 +29,8 @@ class Action:
     do: Do
     past: str
     """What has been done, for the sentence: `restarted`."""
+    of_no_use: Check = lambda _order, _workload: None
+    """Why it would help nobody, in one sentence, or None: it then changes nothing, and that is no failure."""
 
 
 def _always(_order: Order, _workload: Workload) -> str | None:
@@ -41,6 +43,14 @@ def _started_since(order: Order, workload: Workload) -> bool:
 
 def _not_frozen(_order: Order, workload: Workload) -> str | None:
     return f"{workload.name} is paused: it needs resume, not start" if workload.state == "paused" else None
+
+
+def _would_end_again(_order: Order, workload: Workload) -> str | None:
+    """A stopped workload with a command or environment that nobody declared would end again, or serve wrongly."""
+    wrong = sorted({item.what for item in workload.drift if item.what in ("command", "environment")})
+    if workload.state == "running" or not wrong:
+        return None
+    return f"{workload.name} was given another {' and '.join(wrong)}: reconcile starts it as declared"
 
 
 def _is_paused_or_runs(_order: Order, workload: Workload) -> str | None:
@@ -64,6 +74,7 @@ ACTIONS: dict[str, Action] = {
         lambda _order, workload: workload.state == "running",
         lambda platform, order: platform.start(order.task.target, key=order.task.effect_key),
         "started",
+        _would_end_again,
     ),
     "resume": Action(
         _is_paused_or_runs,

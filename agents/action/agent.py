@@ -43,6 +43,8 @@ class ActionAgent(Agent):
         if action.is_done(order, before):
             done_by_this = await self._was_begun(order)
             return Outcome(f"{target} was already {action.past}", {"state": before.state}, changed=done_by_this)
+        if (reason := action.of_no_use(order, before)) is not None:
+            return Outcome(f"{target} was not {action.past}: {reason}", {"state": before.state}, changed=False)
         effect = await action.do(self._platform, order)
         after = await self._platform.inspect(target)
         if after.state != "running":

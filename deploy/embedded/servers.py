@@ -8,6 +8,7 @@ from pathlib import Path
 from deploy.embedded.binaries import packaged
 from deploy.embedded.errors import MissingServerError
 from deploy.nats.config import server_binary
+from services.inventory.declared import CACHE_SETTINGS
 
 HOST = "127.0.0.1"
 _MACHINES = {"amd64": "x86_64", "aarch64": "arm64" if platform.system() == "Darwin" else "aarch64"}
@@ -44,8 +45,7 @@ def valkey_config(port: int, folder: Path) -> str:
             f'dir "{folder}"',
             'save ""',
             "appendonly no",
-            "maxmemory 64mb",
-            "maxmemory-policy allkeys-lru",
+            *(f"{name} {value}" for name, value in CACHE_SETTINGS.items() if value),
             "set-proc-title no",  # the command line must stay what it was, or it would look like drift
             'logfile ""',
             "",

@@ -18,6 +18,13 @@ from harness.evaluation.data import Half, Moment, RunPlan, Situation, SituationF
 
 FOLDER = Path(__file__).parent
 HALVES: tuple[Half, ...] = ("tuning", "measured")
+RECORDED_KINDS = frozenset(
+    {
+        *("service_stopped", "service_killed", "service_hung", "mq_stopped", "db_conn_drift", "db_wrong_password"),
+        *("cache_poison", "network_partition", "network_latency", "connections_dropped", "cpu_hog"),
+    }
+)
+"""Kinds of fault that each half holds: all there were when the set was recorded. Scenarios measure the later ones."""
 ValueT = TypeVar("ValueT", bound=Frozen)
 
 

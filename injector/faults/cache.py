@@ -10,11 +10,15 @@ import valkey
 
 from broker.contracts.plan import FaultClass
 from injector.errors import BadTargetError
-from injector.fault import EVERYWHERE, Evidence, Platform, Spec, World, number
+from injector.fault import EVERYWHERE, PROCESSES, Evidence, Platform, Spec, World, number
+from services.inventory.declared import CACHE_SETTINGS
 from services.platform.port import VerbFailedError
 
 POISON = b'{"sku": "\xff\xfe broken'
 """Neither UTF-8 nor JSON: what a half-written or foreign object looks like."""
+FULL: Mapping[str, str] = {"maxmemory": str(100 << 10), "maxmemory-policy": "noeviction"}
+"""Less than an empty cache uses itself, and nothing may go: every write is refused."""
+PASSWORD = "changed-by-hand"  # noqa: S105 - nobody else knows it, which is the fault
 
 
 class CachePoison:
@@ -58,6 +62,93 @@ class CachePoison:
                 client.unlink(*bad)
 
 
+class _Blocking:
+    """Common to what talks to the cache in threads."""
+
+    targets: tuple[str, ...] = ("shop-cache",)
+    arguments: Mapping[str, tuple[float, float, float]] = {}
+    platforms: tuple[Platform, ...] = PROCESSES
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        with _answering():
+            await asyncio.to_thread(self._break, world, spec)
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        with _answering():
+            return await asyncio.to_thread(self._look, world, spec)
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        with _answering():
+            await asyncio.to_thread(self._mend, world, spec)
+
+    def _break(self, world: World, spec: Spec) -> None:
+        raise NotImplementedError
+
+    def _look(self, world: World, spec: Spec) -> Evidence:
+        raise NotImplementedError
+
+    def _mend(self, world: World, spec: Spec) -> None:
+        raise NotImplementedError
+
+
+class CacheFull(_Blocking):
+    """The cache is at its limit and may let nothing go: it refuses every write with its own words (OOM)."""
+
+    name = "cache_full"
+    summary = "the cache is full and may evict nothing; it refuses writes"
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "resource_limit"
+
+    def _break(self, world: World, spec: Spec) -> None:
+        with _client(world, spec) as (client, _):
+            _configure(client, FULL)
+
+    def _look(self, world: World, spec: Spec) -> Evidence:
+        with _client(world, spec) as (client, _):
+            found = client.config_get(*FULL)
+        shown = ", ".join(f"{name} {found.get(name)}" for name in FULL)
+        return Evidence(all(found.get(name) == value for name, value in FULL.items()), f"{spec.target} has {shown}")
+
+    def _mend(self, world: World, spec: Spec) -> None:
+        with _client(world, spec) as (client, _):
+            _configure(client, {name: CACHE_SETTINGS[name] for name in FULL})
+
+
+class CachePasswordChanged(_Blocking):
+    """Somebody set a password on the cache and told nobody; who was connected has to come again."""
+
+    name = "cache_password_changed"
+    summary = "the cache demands a password that no client has"
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "bad_credentials"
+
+    def _break(self, world: World, spec: Spec) -> None:
+        with _client(world, spec) as (client, _):
+            _configure(client, {"requirepass": PASSWORD})
+            client.client_kill_filter(_type="normal", skipme=True)
+
+    def _look(self, world: World, spec: Spec) -> Evidence:
+        """Come as the shop's services do."""
+        try:
+            with _client(world, spec) as (client, _):
+                client.ping()
+        except valkey.AuthenticationError as error:
+            return Evidence(True, f"{spec.target} says: {error}")
+        return Evidence(False, f"{spec.target} takes clients without a password")
+
+    def _mend(self, world: World, spec: Spec) -> None:
+        if self._look(world, spec).present:
+            with _client(world, spec, PASSWORD) as (client, _):
+                _configure(client, {"requirepass": CACHE_SETTINGS["requirepass"]})
+
+
+def _configure(client: valkey.Valkey, settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        client.config_set(name, value)
+
+
 @contextmanager
 def _answering() -> Iterator[None]:
     """Say in the platform's terms that the cache does not answer.
@@ -72,12 +163,14 @@ def _answering() -> Iterator[None]:
 
 
 class _client:
-    def __init__(self, world: World, spec: Spec) -> None:
+    def __init__(self, world: World, spec: Spec, password: str | None = None) -> None:
         device = world.inventory.get(spec.target)
         if device is None or device.cache_prefix is None:
             raise BadTargetError(f"{spec.target} is no cache with a declared prefix")
         self._prefix = device.cache_prefix
-        self._client = valkey.Valkey(host=device.host, port=device.port, socket_timeout=2, socket_connect_timeout=2)
+        self._client = valkey.Valkey(
+            host=device.host, port=device.port, password=password, socket_timeout=2, socket_connect_timeout=2
+        )
 
     def __enter__(self) -> tuple[valkey.Valkey, str]:
         return self._client, self._prefix

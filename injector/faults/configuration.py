@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
-from injector.fault import EVERYWHERE, Evidence, Platform, Spec, World
+from injector.fault import EVERYWHERE, PROCESSES, Evidence, Platform, Spec, World
 
 WRONG_HOST = "shop-db-old.invalid"
 """A name of the reserved top-level domain of RFC 2606: it never resolves."""
+DEAF_PORT = "1"
+"""tcpmux (RFC 1078), which nobody serves any more: connections are refused."""
+NEEDED = {
+    "orders": "MQ_URL",
+    "catalog": "CACHE_HOST",
+    "gateway": "ORDERS_URL",
+    "fulfilment": "ORDERS_URL",
+}
+"""A variable without which each service refuses to start."""
 WRONG_PASSWORD = "changed-on-the-server-only"  # noqa: S105 - wrong on purpose
 
 
@@ -37,6 +46,16 @@ class _Environment:
         await world.port.reset_environment(spec.target)
 
 
+class _Given(_Environment):
+    """Common to what leaves a service unable to start: the environment is looked at that it was given."""
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        variable = self._variable(spec)
+        wrong = (await world.port.configured(spec.target)).get(variable) == self.value
+        runs = "runs" if await world.port.is_running(spec.target) else "does not run"
+        return Evidence(wrong, f"{spec.target} was given {'the wrong' if wrong else 'another'} {variable} and {runs}")
+
+
 class DbConnDrift(_Environment):
     """Spec 8: the database host is swapped for a wrong name; the service answers 500."""
 
@@ -59,3 +78,56 @@ class DbWrongPassword(_Environment):
 
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
         return spec.target, "bad_credentials"
+
+
+class WrongPort(_Environment):
+    """The service asks for its database at a port where nobody listens."""
+
+    name = "wrong_port"
+    summary = "the service's database port is changed to one where nobody listens"
+    suffix = "DB_PORT"
+    value = DEAF_PORT
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "config_drift"
+
+
+class LimitTooSmall(_Environment):
+    """The service gives its database a millisecond for everything, connecting included."""
+
+    name = "limit_too_small"
+    summary = "the service's time limit for its database is cut to 1 ms; every statement times out"
+    suffix = "DB_TIMEOUT_MS"
+    value = "1"
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "config_drift"
+
+
+class FeatureFlag(_Environment):
+    """A feature is switched on before the schema knows it: every order fails in the database."""
+
+    name = "feature_flag"
+    summary = "a feature is switched on whose column the database does not have; every checkout fails"
+    targets: tuple[str, ...] = ("orders",)
+    suffix = "GIFT_NOTES"
+    value = "on"
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "config_drift"
+
+
+class MissingVariable(_Given):
+    """A variable without which the service does not start is empty, as a template leaves it that misses a value."""
+
+    name = "missing_variable"
+    summary = "a variable that the service needs is emptied; it ends at once, at every start"
+    targets: tuple[str, ...] = tuple(NEEDED)
+    platforms: tuple[Platform, ...] = PROCESSES
+    value = ""
+
+    def _variable(self, spec: Spec) -> str:
+        return f"{spec.target.upper()}_{NEEDED[spec.target]}"
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "config_drift"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
-from injector.fault import CONTAINERS, Evidence, Platform, Spec, World, number
+from injector.fault import CONTAINERS, PROCESSES, Evidence, Platform, Spec, World, number
 from injector.faults.process import SERVICES
 from services.platform.fault_port import Limits
 
@@ -64,6 +64,30 @@ class MemoryLimit:
 
     def _bytes(self, spec: Spec) -> int:
         return int(number(self, spec, "mebibytes")) * MEBIBYTE
+
+
+class DescriptorsExhausted:
+    """The process may hold hardly more descriptors than it needs when idle: under load it cannot open what it needs."""
+
+    name = "descriptors_exhausted"
+    summary = "the workload may open almost no file or connection more; calls fail with EMFILE"
+    targets: tuple[str, ...] = ("gateway",)
+    arguments: Mapping[str, tuple[float, float, float]] = {"files": (8.0, 4.0, 256.0)}
+    platforms: tuple[Platform, ...] = PROCESSES
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "resource_limit"
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        await world.port.set_limits(spec.target, Limits(open_files=int(number(self, spec, "files"))))
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        files = (await world.port.limits(spec.target)).open_files
+        has = "may hold what it began with" if files is None else f"may hold {files} descriptors"
+        return Evidence(files == int(number(self, spec, "files")), f"{spec.target} {has}")
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        await world.port.reset_limits(spec.target)
 
 
 class DiskFull:

@@ -10,12 +10,36 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from broker.contracts.base import Frozen, Token
 from broker.contracts.inventory import Device, DeviceKind, Inventory, Objective, Probe
 from services.inventory.ports import port
 
 HOST = "127.0.0.1"
 TRAFFIC_RATE = 20.0
 """Mean rate of the users' traffic, requests per second."""
+CACHE_SETTINGS: Mapping[str, str] = {"maxmemory": str(64 << 20), "maxmemory-policy": "allkeys-lru", "requirepass": ""}
+"""What the shop's cache runs with, as it says itself: 64 MB, the least used entry goes first, no password."""
+
+
+class Grant(Frozen):
+    """What a role may do with a table."""
+
+    database: Token
+    table: Token
+    role: Token
+    privileges: tuple[str, ...]
+
+    @property
+    def statement(self) -> str:
+        """Return it as SQL; to say it again changes nothing."""
+        return f"GRANT {', '.join(self.privileges)} ON {self.table} TO {self.role}"
+
+
+GRANTS = (
+    Grant(database="catalog", table="products", role="catalog", privileges=("SELECT",)),
+    Grant(database="orders", table="orders", role="orders", privileges=("SELECT", "INSERT", "UPDATE")),
+)
+"""What the shop's services may do in its database (made by services/shop/schema.py)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ class Limits:
 
     cpu_cores: float | None = None
     memory_bytes: int | None = None
+    open_files: int | None = None
+    """Descriptors that its process may hold at once."""
 
 
 class FaultPort(Protocol):
@@ -57,6 +59,46 @@ class FaultPort(Protocol):
 
     async def environment(self, name: str) -> dict[str, str]:
         """Return the environment the running process really has."""
+        ...
+
+    async def configured(self, name: str) -> dict[str, str]:
+        """Return the environment that the workload was given last, whether or not it runs."""
+        ...
+
+    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
+        """Restart the workload with another command line, as a bad deployment would. That it ends at once is no
+        failure of this call."""
+        ...
+
+    async def reset_command(self, name: str) -> None: ...
+
+    async def command(self, name: str) -> tuple[str, ...]:
+        """Return the command line that the workload was given last, whether or not it runs."""
+        ...
+
+    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
+        """Run a Python module as a foreign process in the workload's scope, which is told how to reach the workload
+        (`injector/intruders/`). At most one of a module."""
+        ...
+
+    async def intruders(self, name: str, module: str) -> int:
+        """Return how many of them run and say that they do their harm."""
+        ...
+
+    async def expel(self, name: str, module: str) -> None:
+        """End them."""
+        ...
+
+    async def revoke(self, name: str, role: str, privilege: str) -> None:
+        """Take a declared privilege away from a database's role, on every table where it is declared."""
+        ...
+
+    async def restore_grants(self, name: str) -> None:
+        """Give every role what is declared."""
+        ...
+
+    async def missing_grants(self, name: str) -> tuple[str, ...]:
+        """Return a sentence for every role that may do less than is declared."""
         ...
 
     async def set_link(self, source: str, destination: str, fault: LinkFault) -> None: ...

@@ -17,8 +17,6 @@ import asyncpg
 from services.shop.errors import DependencyFailed
 from services.shop.settings import DatabaseTarget
 
-BUDGET_S = 1.0
-"""For one statement, connecting included."""
 MAX_CONNECTIONS = 8
 IDLE_S = 60.0
 
@@ -47,8 +45,8 @@ class Database:
             min_size=0,
             max_size=MAX_CONNECTIONS,
             max_inactive_connection_lifetime=IDLE_S,
-            command_timeout=BUDGET_S,
-            timeout=BUDGET_S,
+            command_timeout=self._target.budget_s,
+            timeout=self._target.budget_s,
             reset=_keep,
             server_settings={"application_name": self._application},
         )
@@ -76,7 +74,7 @@ class Database:
     async def _fetch(self, statement: str, arguments: Sequence[object]) -> Sequence[Row]:
         if self._pool is None:
             raise RuntimeError("the database was not opened")
-        async with asyncio.timeout(BUDGET_S):
+        async with asyncio.timeout(self._target.budget_s):
             connection = await self._pool.acquire()
             try:
                 return [dict(row) for row in await connection.fetch(statement, *arguments)]
@@ -85,7 +83,7 @@ class Database:
                 connection.terminate()
                 raise
             finally:
-                await self._pool.release(connection, timeout=BUDGET_S)
+                await self._pool.release(connection, timeout=self._target.budget_s)
 
 
 async def _keep(_: object) -> None:

@@ -7,7 +7,7 @@ error: nobody would ever ship it.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 from uuid import UUID
@@ -25,6 +25,10 @@ from services.shop.web import Service, body_of, serve
 DATABASE = "shop-db"
 QUEUE = "shop-mq"
 INSERT = "INSERT INTO orders (sku, quantity, customer, price_cents) VALUES ($1, $2, $3, $4) RETURNING id::text"
+INSERT_WITH_NOTE = """
+INSERT INTO orders (sku, quantity, customer, price_cents, gift_note) VALUES ($1, $2, $3, $4, $5) RETURNING id::text
+"""
+"""Behind ORDERS_GIFT_NOTES until the schema has the column."""
 CANCEL = "UPDATE orders SET status = 'cancelled' WHERE id = $1"
 SELECT = "SELECT id::text, sku, quantity, customer, price_cents, status FROM orders WHERE id = $1"
 SHIP = """
@@ -49,12 +53,13 @@ class Orders:
 
     def __init__(self, settings: OrdersSettings) -> None:
         self._database = Database(DATABASE, settings.database, "orders")
+        self._gift_notes = settings.gift_notes
         self._queue = Queue(QUEUE, settings.mq_url, "orders")
         self.service = Service(settings.own, {DATABASE: self._database.check, QUEUE: self._queue.check})
 
     async def create(self, request: Request) -> Any:
         new = await body_of(request, NewOrder)
-        [row] = await self._database.rows(INSERT, new.sku, new.quantity, new.customer, new.price_cents)
+        [row] = await self._stored(new)
         order_id = str(row["id"])
         try:
             await self._queue.publish(CREATED, json.dumps({"id": order_id, "sku": new.sku}).encode(), order_id)
@@ -64,6 +69,12 @@ class Orders:
             raise
         self.service.log.info("order created", order=order_id, sku=new.sku, customer=new.customer)
         return {"id": order_id, "status": "created"}
+
+    async def _stored(self, new: NewOrder) -> Sequence[Row]:
+        values = (new.sku, new.quantity, new.customer, new.price_cents)
+        if self._gift_notes:
+            return await self._database.rows(INSERT_WITH_NOTE, *values, "")
+        return await self._database.rows(INSERT, *values)
 
     async def order(self, request: Request) -> Any:
         return await self._one(SELECT, request)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from services.inventory.declared import GRANTS
 from services.shop.database import Administration, administration
 from services.shop.products import PRODUCTS
 
@@ -16,7 +17,6 @@ CREATE TABLE IF NOT EXISTS products (
     name        text NOT NULL,
     price_cents integer NOT NULL CHECK (price_cents >= 0)
 );
-GRANT SELECT ON products TO catalog;
 """
 ORDERS_TABLES = """
 CREATE TABLE IF NOT EXISTS orders (
@@ -29,7 +29,6 @@ CREATE TABLE IF NOT EXISTS orders (
     created_at  timestamptz NOT NULL DEFAULT now(),
     shipped_at  timestamptz
 );
-GRANT SELECT, INSERT, UPDATE ON orders TO orders;
 """
 
 
@@ -55,6 +54,9 @@ async def prepare(admin_dsn: str, secrets: Mapping[str, str]) -> None:
         )
     async with administration(admin_dsn, "orders") as orders:
         await orders.run(ORDERS_TABLES)
+    for grant in GRANTS:
+        async with administration(admin_dsn, grant.database) as database:
+            await database.run(grant.statement)
 
 
 async def _user_and_database(server: Administration, name: str, password: str) -> None:

@@ -12,6 +12,9 @@ from typing import Self
 
 from services.shop.errors import SettingsError
 
+BUDGET_MS = 1_000
+"""Less than what callers wait (services/shop/calls.py), so that they hear why."""
+
 
 class Environment:
     """Typed reading of environment variables; every fault is one sentence that names the variable."""
@@ -55,6 +58,17 @@ class Environment:
         if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
             raise SettingsError(f"{name} must be a whole number in {low}..{high}, not {text[:40]!r}")
         return int(text)
+
+    def whole_or(self, name: str, otherwise: int, low: int, high: int) -> int:
+        """Return a whole number in `low..high`; `otherwise` if the variable is not set."""
+        return self.whole(name, low, high) if self._variables.get(name) else otherwise
+
+    def flag(self, name: str) -> bool:
+        """Return whether a feature is switched on; a variable that is not set means off."""
+        text = self._variables.get(name) or "off"
+        if text not in ("on", "off"):
+            raise SettingsError(f"{name} must be on or off, not {text[:40]!r}")
+        return text == "on"
 
     def number(self, name: str, low: float, high: float) -> float:
         """Return a number in `low..high`."""
@@ -101,6 +115,8 @@ class DatabaseTarget:
     user: str
     name: str
     password: str = field(repr=False)
+    budget_s: float = BUDGET_MS / 1_000
+    """For one statement, connecting included, seconds."""
 
     @classmethod
     def read(cls, env: Environment, prefix: str) -> Self:
@@ -110,6 +126,7 @@ class DatabaseTarget:
             env.text(f"{prefix}_DB_USER"),
             env.text(f"{prefix}_DB_NAME"),
             env.secret(f"{prefix}_DB_PASSWORD"),
+            env.whole_or(f"{prefix}_DB_TIMEOUT_MS", BUDGET_MS, 1, 60_000) / 1_000,
         )
 
 
@@ -139,10 +156,17 @@ class OrdersSettings:
     own: Own
     database: DatabaseTarget
     mq_url: str
+    gift_notes: bool = False
+    """Keep what customers write to whom they give it; needs a column that no released schema has yet."""
 
     @classmethod
     def read(cls, env: Environment) -> Self:
-        return cls(Own.read(env), DatabaseTarget.read(env, "ORDERS"), env.url("ORDERS_MQ_URL", "nats"))
+        return cls(
+            Own.read(env),
+            DatabaseTarget.read(env, "ORDERS"),
+            env.url("ORDERS_MQ_URL", "nats"),
+            env.flag("ORDERS_GIFT_NOTES"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,10 @@ class FakeFaults:
     off: set[str] = field(default_factory=set)
     nameless: set[str] = field(default_factory=set)
     full: set[str] = field(default_factory=set)
+    commands: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    foreign: set[tuple[str, str]] = field(default_factory=set)
+    """Workload and module of each intruder."""
+    revoked: set[str] = field(default_factory=set)
     deaf: bool = False
     """A world on which nothing has an effect."""
 
@@ -139,6 +143,36 @@ class FakeFaults:
 
     async def environment(self, name: str) -> dict[str, str]:
         return self.changed.get(name, {})
+
+    async def configured(self, name: str) -> dict[str, str]:
+        return self.changed.get(name, {})
+
+    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
+        self.commands[name] = command
+
+    async def reset_command(self, name: str) -> None:
+        self.commands.pop(name, None)
+
+    async def command(self, name: str) -> tuple[str, ...]:
+        return self.commands.get(name, ("python", "-m", f"services.shop.{name}"))
+
+    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
+        self.foreign.add((name, module))
+
+    async def intruders(self, name: str, module: str) -> int:
+        return (name, module) in self.foreign
+
+    async def expel(self, name: str, module: str) -> None:
+        self.foreign.discard((name, module))
+
+    async def revoke(self, name: str, role: str, privilege: str) -> None:
+        self.revoked.add(name)
+
+    async def restore_grants(self, name: str) -> None:
+        self.revoked.discard(name)
+
+    async def missing_grants(self, name: str) -> tuple[str, ...]:
+        return ("orders on orders may SELECT, not SELECT, INSERT",) if name in self.revoked else ()
 
     async def set_link(self, source: str, destination: str, fault: LinkFault) -> None:
         self.links[source, destination] = fault

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agents.action.agent import ActionAgent
@@ -63,6 +65,16 @@ async def test_nothing_to_reconcile_changes_nothing() -> None:
     platform = FakePlatform({"orders": running("orders")})
     answer = await result(platform, "reconcile", "orders")
     assert (answer.status, answer.changed, platform.ledger) == ("OK", False, [])
+
+
+@pytest.mark.asyncio
+async def test_what_was_given_a_wrong_command_is_not_started_but_left_to_reconcile() -> None:
+    wrong = Drift("command", "orders", "python -m services.shop.orders", "python -m nothing")
+    platform = FakePlatform({"orders": replace(running("orders", drift=(wrong, *DRIFT)), state="failed")})
+    answer = await result(platform, "start", "orders")
+    assert (answer.status, answer.changed) == ("OK", False)
+    assert "orders was given another command and environment: reconcile starts it as declared" in answer.out
+    assert platform.ledger == []
 
 
 @pytest.mark.asyncio

@@ -13,7 +13,8 @@ from services.platform.links.model import parse_fault
 from services.platform.port import NotOnThisPlatformError
 
 ONLY_CONTAINERS: dict[str, Callable[[EmbeddedFaults], Awaitable[None]]] = {
-    "limits": lambda faults: faults.set_limits("orders", Limits(cpu_cores=0.1)),
+    "processor": lambda faults: faults.set_limits("orders", Limits(cpu_cores=0.1)),
+    "memory": lambda faults: faults.set_limits("orders", Limits(memory_bytes=1 << 20)),
     "network": lambda faults: faults.disconnect("orders"),
     "names": lambda faults: faults.break_names("orders"),
     "volume": lambda faults: faults.fill_volume("shop-cache"),
@@ -31,11 +32,10 @@ async def test_a_fault_of_containers_is_refused_by_name(tmp_path: Path, name: st
 @pytest.mark.asyncio
 async def test_there_is_never_anything_of_the_kind_to_heal(tmp_path: Path) -> None:
     faults = EmbeddedFaults(tmp_path)
-    assert await faults.limits("orders") == Limits()
     assert await faults.disconnected("orders") == ()
     assert not await faults.names_broken("orders")
     assert await faults.filler("shop-cache") == 0
-    for heal in (faults.reset_limits, faults.reconnect, faults.restore_names, faults.free_volume):
+    for heal in (faults.reconnect, faults.restore_names, faults.free_volume):
         await heal("orders")
 
 

@@ -12,9 +12,8 @@ import pytest
 from broker.contracts.catalogue import CATALOGUE
 from broker.contracts.plan import FaultClass
 from harness.evaluation.data import Half, RunPlan, Situation, SituationFile
-from harness.evaluation.library import FOLDER, HALVES, cases, plans, read_window, window_path
+from harness.evaluation.library import FOLDER, HALVES, RECORDED_KINDS, cases, plans, read_window, window_path
 from harness.evaluation.tape import AFTER_S, CALM_S, truth_of
-from injector.registry import FAULTS
 from tests.support.planner_world import shop
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +56,7 @@ def test_no_window_is_told_in_both_halves() -> None:
 @pytest.mark.parametrize("name", HALVES)
 def test_each_half_holds_every_kind_of_fault_and_every_difficulty(name: Half) -> None:
     kinds = {run.fault.kind for s in ALL[name] if (run := LASTING.get(s.window)) and run.fault}
-    assert kinds == {kind for kind, fault in FAULTS.items() if "embedded" in fault.platforms}
+    assert kinds == RECORDED_KINDS
     traits = Counter(trait for s in ALL[name] for trait in s.traits)
     assert {"vague", "misleading", "hostile", "wrong_service", "no_fault", "plain"} <= traits.keys()
     assert traits["no_fault"] >= 4

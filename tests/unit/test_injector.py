@@ -25,7 +25,8 @@ from services.platform.fault_port import Limits
 from services.platform.port import PlatformDownError, VerbFailedError
 from tests.support.world import FakeFaults, shop_inventory
 
-WITHOUT_SERVER = [name for name in FAULTS if name != "cache_poison"]
+ON_THE_CACHE = ("cache_poison", "cache_full", "cache_password_changed")
+WITHOUT_SERVER = [name for name in FAULTS if name not in ON_THE_CACHE]
 
 
 def injector(tmp_path: Path, world: FakeFaults, platform: Platform = "docker") -> Injector:
@@ -36,7 +37,7 @@ def injector(tmp_path: Path, world: FakeFaults, platform: Platform = "docker") -
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", WITHOUT_SERVER)
 async def test_every_fault_is_seen_when_injected_and_gone_when_healed(tmp_path: Path, name: str) -> None:
-    subject = injector(tmp_path, FakeFaults())
+    subject = injector(tmp_path, FakeFaults(), FAULTS[name].platforms[-1])
     spec = Spec(name, FAULTS[name].targets[0])
     assert not (await subject.evidence(spec)).present
     opened = await subject.inject(spec)
@@ -122,6 +123,40 @@ async def test_a_fault_of_containers_is_refused_on_processes_before_anything_is_
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if "docker" not in fault.platforms])
+async def test_a_fault_of_processes_is_refused_on_containers_before_anything_is_touched(
+    tmp_path: Path, name: str
+) -> None:
+    subject = injector(tmp_path, FakeFaults(), "docker")
+    with pytest.raises(NotHereError, match="cannot be made on the docker platform; it can on embedded"):
+        await subject.inject(Spec(name, FAULTS[name].targets[0]))
+    assert subject.open() == ()
+
+
+def test_there_are_twenty_four_kinds_of_fault_on_processes_alone() -> None:
+    assert len([name for name, fault in FAULTS.items() if "embedded" in fault.platforms]) >= 24
+
+
+@pytest.mark.asyncio
+async def test_a_wrong_value_of_somebody_else_is_no_evidence(tmp_path: Path) -> None:
+    world = FakeFaults(changed={"orders": {"ORDERS_DB_PORT": "5433"}})
+    found = await injector(tmp_path, world).evidence(Spec("wrong_port", "orders"))
+    assert (found.present, found.detail) == (False, "orders runs with another ORDERS_DB_PORT")
+
+
+@pytest.mark.asyncio
+async def test_a_service_that_lacks_a_variable_shows_it_although_it_does_not_run(tmp_path: Path) -> None:
+    world = FakeFaults()
+    subject = injector(tmp_path, world, "embedded")
+    spec = Spec("missing_variable", "gateway")
+    await subject.inject(spec)
+    await world.stop("gateway")
+    found = await subject.evidence(spec)
+    assert found.present
+    assert found.detail == "gateway was given the wrong GATEWAY_ORDERS_URL and does not run"
+
+
+@pytest.mark.asyncio
 async def test_another_limit_than_the_injected_one_is_no_evidence(tmp_path: Path) -> None:
     world = FakeFaults()
     subject = injector(tmp_path, world)
@@ -164,12 +199,14 @@ async def test_evidence_that_the_platform_does_not_give_is_one_sentence_too(tmp_
 
 
 @pytest.mark.asyncio
-async def test_a_cache_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
-    subject = injector(tmp_path, FakeFaults())  # its inventory has the cache on a port where nobody listens
-    with pytest.raises(WorldError, match="cache_poison on shop-cache: the cache does not answer"):
-        await subject.inject(Spec("cache_poison", "shop-cache"))
-    with pytest.raises(WorldError, match="cache_poison on shop-cache: the cache does not answer"):
-        await subject.evidence(Spec("cache_poison", "shop-cache"))
+@pytest.mark.parametrize("name", ON_THE_CACHE)
+async def test_a_cache_that_does_not_answer_is_one_sentence(tmp_path: Path, name: str) -> None:
+    # Its inventory has the cache on a port where nobody listens.
+    subject = injector(tmp_path, FakeFaults(), "embedded")
+    with pytest.raises(WorldError, match=f"{name} on shop-cache: the cache does not answer"):
+        await subject.inject(Spec(name, "shop-cache"))
+    with pytest.raises(WorldError, match=f"{name} on shop-cache: the cache does not answer"):
+        await subject.evidence(Spec(name, "shop-cache"))
 
 
 class StubbornWorld(FakeFaults):

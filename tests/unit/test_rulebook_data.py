@@ -14,7 +14,6 @@ from broker.contracts.plan import FaultClass
 from planner_svc.config import load_rulebook
 from planner_svc.core.config import PlannerConfig
 from planner_svc.errors import RulebookError
-from planner_svc.rulebook_files import FILES
 from tests.support.planner_world import config, rulebook
 
 SOURCE = Path(__file__).parents[2] / "planner_svc" / "rulebook"
@@ -22,8 +21,8 @@ SOURCE = Path(__file__).parents[2] / "planner_svc" / "rulebook"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    for name in FILES:
-        shutil.copy(SOURCE / f"{name}.json", tmp_path)
+    for path in SOURCE.glob("*.json"):
+        shutil.copy(path, tmp_path)
     return tmp_path
 
 

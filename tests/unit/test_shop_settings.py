@@ -45,6 +45,15 @@ def test_a_missing_variable_is_named(name: str, missing: str) -> None:
         READERS[name](Environment(rest))
 
 
+def test_what_may_be_left_out_has_its_usual_value_and_is_taken_when_it_is_there() -> None:
+    declared = DECLARED["orders"].environment
+    usual = OrdersSettings.read(Environment(declared))
+    assert (usual.database.budget_s, usual.gift_notes) == (1.0, False)
+    given = {**declared, "ORDERS_DB_TIMEOUT_MS": "250", "ORDERS_GIFT_NOTES": "on"}
+    other = OrdersSettings.read(Environment(given))
+    assert (other.database.budget_s, other.gift_notes) == (0.25, True)
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
@@ -53,6 +62,8 @@ def test_a_missing_variable_is_named(name: str, missing: str) -> None:
         ("SHOP_PORT", "70000"),
         ("ORDERS_MQ_URL", "http://x"),
         ("SHOP_PORT", "٣"),
+        ("ORDERS_DB_TIMEOUT_MS", "0"),
+        ("ORDERS_GIFT_NOTES", "yes"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(variable: str, value: str) -> None:

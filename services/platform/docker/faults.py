@@ -21,7 +21,7 @@ from services.platform.docker.limits import limits_of, resources_with, with_limi
 from services.platform.docker.netfault import OK, NetFaults, addresses_of
 from services.platform.docker.netrules import NAMES
 from services.platform.fault_port import Limits, LinkFault
-from services.platform.port import UnknownWorkloadError, VerbFailedError
+from services.platform.port import NotOnThisPlatformError, UnknownWorkloadError, VerbFailedError
 
 HOG_MARKER = "triage-hog"
 MAX_HOGS = 16
@@ -166,9 +166,49 @@ class DockerFaults:
         """
         return dict((await self._must_run(name))[0].environment)
 
+    async def configured(self, name: str) -> dict[str, str]:
+        """Return the environment that its first container was given, running or not."""
+        return dict((await self._all(name))[0].environment)
+
+    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
+        raise _not_here("another command for a container is a deployment, which is compose's business")
+
+    async def reset_command(self, name: str) -> None:
+        """Nothing is ever changed here."""
+
+    async def command(self, name: str) -> tuple[str, ...]:
+        """Return nothing: commands are never changed here."""
+        return ()
+
+    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
+        raise _not_here("a workload's container holds none of the injector's programs")
+
+    async def intruders(self, name: str, module: str) -> int:
+        """Return that there are none."""
+        return 0
+
+    async def expel(self, name: str, module: str) -> None:
+        """Nobody ever intrudes here."""
+
+    async def revoke(self, name: str, role: str, privilege: str) -> None:
+        raise _not_here("the platform does not hold the password of a database's administrator")
+
+    async def restore_grants(self, name: str) -> None:
+        """Nothing is ever revoked here."""
+
+    async def missing_grants(self, name: str) -> tuple[str, ...]:
+        """Return nothing: nothing is ever revoked here."""
+        return ()
+
     async def set_limits(self, name: str, limits: Limits) -> None:
         """Change what its containers may use. The processor's share changes at once; another memory limit stops the
-        container and starts it under the limit, where the kernel may kill it within the call: that is no error."""
+        container and starts it under the limit, where the kernel may kill it within the call: that is no error.
+
+        Raises:
+            NotOnThisPlatformError: descriptors.
+        """
+        if limits.open_files is not None:
+            raise _not_here("a container's descriptors are limited when it is made, not while it runs")
         async with self._site.locked(name):
             for container in await self._all(name):
                 await self._limit(container, limits)
@@ -370,6 +410,10 @@ class DockerFaults:
             if time.monotonic() > deadline:
                 raise VerbFailedError(f"{container.service} did not {what} within {END_DEADLINE_S:g} s")
             await asyncio.sleep(POLL_S)
+
+
+def _not_here(why: str) -> NotOnThisPlatformError:
+    return NotOnThisPlatformError(f"the docker platform cannot do this: {why}; use the embedded platform")
 
 
 def _differs(blueprint: Blueprint, container: Container) -> bool:

@@ -12,6 +12,7 @@ from broker.contracts.telemetry import LogLine
 from services.platform import health
 from services.platform.commands import COMMANDS
 from services.platform.embedded import processes
+from services.platform.embedded.grants import restore_grants
 from services.platform.embedded.home import Home
 from services.platform.embedded.logs import read_lines
 from services.platform.embedded.view import View, foreign_processes
@@ -24,7 +25,8 @@ ANSWER_TIMEOUT_S = 8.0
 """How long a started workload has until it answers its health check (in whatever words)."""
 PROBE_TIMEOUT_S = 0.5
 SETTLE_POLL_S = 0.02
-
+AT_START = frozenset({"command", "environment", "limits", "settings"})
+"""What a process is given when it starts: only another start gives it back."""
 
 _Call = Call[Program]
 
@@ -169,11 +171,14 @@ class EmbeddedPlatform:
             done.append("resumed")
         done += [f"link {link} healed" for link in await self._view.links.heal(self._view.world.links_of(name))]
         done += await asyncio.to_thread(self._end_foreign, name, before.pid)
-        if before.pid is None or any(item.what in ("command", "environment") for item in before.drift):
+        if before.pid is None or any(item.what in AT_START for item in before.drift):
             await self._stop(before)
             await self._view.supervisor.configure(name, call.subject.environment)
+            await self._view.supervisor.set_command(name, call.subject.command)
             await self._view.supervisor.start(name)
             done.append(await self._until_answering(call.subject, "started as declared"))
+        if any(item.what == "grants" for item in before.drift):
+            done += await restore_grants(call.subject)
         await self._require_declared(name)
         return "; ".join(done)
 

@@ -45,6 +45,13 @@ def network_drift(links: Iterable[Link], faults: Mapping[str, LinkFault]) -> lis
     return [Drift("network", link.name, "ok", describe(fault)) for link, fault in broken if fault != OK]
 
 
+def limits_drift(open_files: int | None, inherited: int | None) -> list[Drift]:
+    """Name a limit that is lower than what the process began with. A server that raised its own is as declared."""
+    if open_files is None or inherited is None or open_files >= inherited:
+        return []
+    return [Drift("limits", "open files", str(inherited), str(open_files))]
+
+
 def process_drift(program: Program, foreign: Iterable[Foreign]) -> list[Drift]:
     """Name the foreign processes in a workload's scope."""
     return [Drift("process", f"pid {item.pid}", "(none)", item.command[:200]) for item in foreign]

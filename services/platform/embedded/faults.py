@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 
 from broker.runtime.locks import exclusive
-from services.platform.embedded import processes
+from services.platform.embedded import grants, processes
 from services.platform.embedded.home import Home, scope_of
+from services.platform.embedded.intruders import Intruders
 from services.platform.embedded.supervisor import Supervisor
 from services.platform.embedded.view import View
 from services.platform.embedded.world import Program
@@ -43,6 +44,7 @@ class EmbeddedFaults:
     def __init__(self, home: Path) -> None:
         self._home = Home(home.resolve())
         self._view = View(self._home)
+        self._intruders = Intruders(self._home)
 
     @property
     def _supervisor(self) -> Supervisor:
@@ -97,6 +99,74 @@ class EmbeddedFaults:
         if found is None:
             raise VerbFailedError(f"{name} ended while its environment was read")
         return found
+
+    async def configured(self, name: str) -> dict[str, str]:
+        """Return the variables of its own that the workload has at its next start."""
+        return (await self._supervisor.program(self._program(name).name)).environment
+
+    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
+        """Restart the workload with another command line; nothing happens if it was given that already."""
+        async with self._locked(name):
+            if (await self._supervisor.program(name)).command == command:
+                return
+            await self._stop(name)
+            await self._supervisor.set_command(name, command)
+            await self._supervisor.start_anyhow(name)
+
+    async def reset_command(self, name: str) -> None:
+        """Restart the workload with its declared command line; nothing happens if it runs with that already."""
+        program = self._program(name)
+        async with self._locked(name):
+            info = await self._supervisor.program(name)
+            if info.command == program.command and info.pid is not None:
+                return
+            await self._stop(name)
+            await self._supervisor.set_command(name, program.command)
+            await self._supervisor.start(name)
+
+    async def command(self, name: str) -> tuple[str, ...]:
+        """Return the command line that the workload has at its next start."""
+        return (await self._supervisor.program(self._program(name).name)).command
+
+    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
+        """Start a module in the workload's scope. It is an orphan, as the burners are, and writes to its own log."""
+        program = self._program(name)
+        if not await asyncio.to_thread(self._intruders.find, name, module):
+            await asyncio.to_thread(self._intruders.spawn, program, self._view.world, module, arguments)
+
+    async def intruders(self, name: str, module: str) -> int:
+        """Return how many of them run and have said that they do their harm."""
+        return await asyncio.to_thread(self._intruders.harmful, name, module)
+
+    async def expel(self, name: str, module: str) -> None:
+        """End them."""
+        await asyncio.to_thread(self._intruders.expel, name, module)
+
+    async def revoke(self, name: str, role: str, privilege: str) -> None:
+        """Take a declared privilege away from a role.
+
+        Raises:
+            VerbFailedError: it is not declared, or the database did not do it.
+        """
+        program = self._program(name)
+        declared = [item for item in program.grants if item.role == role and privilege in item.privileges]
+        if not declared:
+            raise VerbFailedError(f"{name} declares no {privilege} for {role}: there is nothing to take away")
+        for item in declared:
+            await grants.revoke(program, item.model_copy(update={"privileges": (privilege,)}))
+
+    async def restore_grants(self, name: str) -> None:
+        """Give every role what is declared."""
+        await grants.restore_grants(self._program(name))
+
+    async def missing_grants(self, name: str) -> tuple[str, ...]:
+        """Return what roles lack.
+
+        Raises:
+            VerbFailedError: the database does not say.
+        """
+        lacking = await grants.missing(self._program(name))
+        return tuple(f"{item.name} may {item.actual}, not {item.declared}" for item in lacking)
 
     async def set_link(self, source: str, destination: str, fault: LinkFault) -> None:
         """Change what the link does to traffic from `source` to `destination`.
@@ -153,17 +223,40 @@ class EmbeddedFaults:
         """Tell whether the workload has a process, frozen or not."""
         return (await self._supervisor.program(self._program(name).name)).pid is not None
 
-    # -- what takes a kernel's containers
-
     async def set_limits(self, name: str, limits: Limits) -> None:
-        raise _not_here("a workload has no limits of its own")
+        """Limit the descriptors of the running process.
+
+        Raises:
+            NotOnThisPlatformError: processor time or memory. VerbFailedError: it does not run, or may hold fewer.
+        """
+        if limits.cpu_cores is not None or limits.memory_bytes is not None:
+            raise _not_here("a workload has no share of the processor and no memory of its own")
+        pid = await self._running(name)
+        if limits.open_files is not None:
+            try:
+                await asyncio.to_thread(processes.limit_open_files, pid, limits.open_files)
+            except (psutil.Error, ValueError) as error:
+                raise VerbFailedError(f"{name} cannot be limited to {limits.open_files} files: {error}") from error
 
     async def reset_limits(self, name: str) -> None:
-        """Nothing is ever limited here."""
+        """Let the running process hold what it began with again; nothing happens if it does not run."""
+        pid = (await self._supervisor.program(self._program(name).name)).pid
+        if pid is None or (await self.limits(name)).open_files is None:
+            return
+        files = await asyncio.to_thread(processes.inherited_open_files_limit, pid)
+        if files is not None:
+            await self.set_limits(name, Limits(open_files=files))
 
     async def limits(self, name: str) -> Limits:
-        """Return that there are none."""
-        return Limits()
+        """Return how many descriptors the running process may hold, if fewer than it began with."""
+        pid = (await self._supervisor.program(self._program(name).name)).pid
+        if pid is None:
+            return Limits()
+        now = await asyncio.to_thread(processes.open_files_limit, pid)
+        begun = await asyncio.to_thread(processes.inherited_open_files_limit, pid)
+        return Limits(open_files=now if now is not None and begun is not None and now < begun else None)
+
+    # -- what takes a kernel's containers
 
     async def disconnect(self, name: str) -> None:
         raise _not_here("a workload cannot leave its network")
@@ -217,7 +310,10 @@ class EmbeddedFaults:
                 return
             await self._stop(name)
             await self._supervisor.configure(name, environment)
-            await self._supervisor.start(name)
+            if environment == self._program(name).environment:
+                await self._supervisor.start(name)
+            else:
+                await self._supervisor.start_anyhow(name)  # that it ends at once may be the very fault
 
     async def _stop(self, name: str) -> None:
         info = await self._supervisor.program(name)

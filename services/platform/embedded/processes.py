@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,6 +54,33 @@ def command_of(pid: int) -> tuple[str, ...] | None:
         return tuple(psutil.Process(pid).cmdline())
     except UNREADABLE:
         return None
+
+
+def open_files_limit(pid: int) -> int | None:
+    """Return how many descriptors a process may hold at once; None if it is gone."""
+    try:
+        return int(psutil.Process(pid).rlimit(resource.RLIMIT_NOFILE)[0])
+    except UNREADABLE:
+        return None
+
+
+def inherited_open_files_limit(pid: int) -> int | None:
+    """Return how many its parent may hold, which it began with; None if either is gone."""
+    try:
+        return open_files_limit(psutil.Process(pid).ppid())
+    except UNREADABLE:
+        return None
+
+
+def limit_open_files(pid: int, files: int) -> None:
+    """Let a process hold that many descriptors at once and no more; those it holds already stay open.
+
+    Raises:
+        psutil.Error: it is gone, or is somebody else's. ValueError: more than its hard limit.
+    """
+    process = psutil.Process(pid)
+    _, hard = process.rlimit(resource.RLIMIT_NOFILE)
+    process.rlimit(resource.RLIMIT_NOFILE, (files, hard))
 
 
 def is_frozen(pid: int) -> bool:

@@ -62,6 +62,14 @@ class TriageInterface:
         process.config.environment = dict(environment)
         return True
 
+    def command(self, name: str, command: str) -> bool:
+        """Replace a stopped program's command line; it holds from the next start on."""
+        process = self._process(name)
+        if process.get_state() not in STOPPED_STATES:
+            raise RPCError(Faults.STILL_RUNNING, name)
+        process.config.command = command
+        return True
+
 
 def make_interface(supervisord: Any, **_: str) -> TriageInterface:
     """Make the namespace; supervisord calls this once when it starts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import shlex
 import socket
 import time
 import xmlrpc.client
@@ -39,6 +40,8 @@ class ProgramInfo:
     starts: int
     environment: dict[str, str]
     """The program's own variables at its next start."""
+    command: tuple[str, ...] = ()
+    """Its command line at its next start."""
 
     @property
     def live(self) -> bool:
@@ -100,14 +103,22 @@ class Supervisor:
         """Ask for a stop and do not wait; nothing happens if it does not run."""
         await self._call("supervisor.stopProcess", name, False)
 
+    async def start_anyhow(self, name: str) -> ProgramInfo:
+        """Start a program and wait until it runs or has ended.
+
+        Raises:
+            VerbFailedError: it cannot be executed.
+        """
+        await self.begin_start(name)
+        return await self._until(name, lambda info: info.state not in ("STARTING", "STOPPING"))
+
     async def start(self, name: str) -> ProgramInfo:
         """Start a program and wait until its process exists and has replaced supervisord's own image.
 
         Raises:
             VerbFailedError: it ended at once or cannot be executed.
         """
-        await self.begin_start(name)
-        info = await self._until(name, lambda info: info.state not in ("STARTING", "STOPPING"))
+        info = await self.start_anyhow(name)
         if info.state != "RUNNING":
             raise VerbFailedError(f"{name} did not start: {info.detail or info.state.lower()}; see its log")
         return await self._until(name, lambda info: info.pid is None or is_own_image(name, info.pid))
@@ -128,6 +139,10 @@ class Supervisor:
     async def configure(self, name: str, environment: dict[str, str]) -> None:
         """Replace the own environment of a stopped program."""
         await self._call("triage.configure", name, environment)
+
+    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
+        """Replace the command line of a stopped program."""
+        await self._call("triage.command", name, shlex.join(command))
 
     async def alive(self) -> bool:
         """Tell whether supervisord answers."""
@@ -198,4 +213,5 @@ def _info(row: dict[str, Any]) -> ProgramInfo:
         started_s=row["started"],
         starts=row["starts"],
         environment=row["environment"],
+        command=tuple(shlex.split(row["command"])),
     )

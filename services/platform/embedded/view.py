@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
 from services.platform.embedded import drift, processes
+from services.platform.embedded.grants import grants_drift
 from services.platform.embedded.home import Home, scope_of
 from services.platform.embedded.links import LinkClient
+from services.platform.embedded.settings import settings_drift
 from services.platform.embedded.supervisor import ProgramInfo, Supervisor
 from services.platform.embedded.world import Program, World, load_world
 from services.platform.fault_port import LinkFault
@@ -33,6 +35,7 @@ class _Kernel:
     environment: dict[str, str] | None
     frozen: bool
     foreign: tuple[drift.Foreign, ...]
+    limits: tuple[Drift, ...] = ()
 
 
 class View:
@@ -63,11 +66,12 @@ class View:
         """Return every workload in the order of declaration."""
         world = self.world
         infos, faults = await asyncio.gather(self.supervisor.programs(), self.links.all())
-        return await asyncio.to_thread(
+        found = await asyncio.to_thread(
             lambda: tuple(
                 _workload(self.home, world, program, infos[program.name], faults) for program in world.programs
             )
         )
+        return tuple([await _with_grants(*pair) for pair in zip(world.programs, found, strict=True)])
 
     async def workload(self, name: str) -> Workload:
         """Return one workload.
@@ -77,7 +81,14 @@ class View:
         """
         world, program = self.world, self.world.program(name)
         info, faults = await asyncio.gather(self.supervisor.program(name), self.links.all())
-        return await asyncio.to_thread(_workload, self.home, world, program, info, faults)
+        return await _with_grants(program, await asyncio.to_thread(_workload, self.home, world, program, info, faults))
+
+
+async def _with_grants(program: Program, workload: Workload) -> Workload:
+    """Add what a running database says itself."""
+    if not program.grants or workload.state != "running":
+        return workload
+    return replace(workload, drift=(*workload.drift, *await grants_drift(program)))
 
 
 def foreign_processes(home: Home, name: str, pid: int | None) -> tuple[drift.Foreign, ...]:
@@ -106,7 +117,8 @@ def _look(home: Home, program: Program, info: ProgramInfo) -> _Kernel:
     if not command or environment is None or environment.get("SUPERVISOR_PROCESS_NAME") != program.name:
         # Between fork and exec the child still shows supervisord's own image: nothing of ours runs yet.
         return _Kernel(None, None, False, foreign)
-    return _Kernel(command, environment, processes.is_frozen(info.pid), foreign)
+    limits = drift.limits_drift(processes.open_files_limit(info.pid), processes.inherited_open_files_limit(info.pid))
+    return _Kernel(command, environment, processes.is_frozen(info.pid), foreign, tuple(limits))
 
 
 def _workload(
@@ -141,8 +153,12 @@ def _drift(
     base = world.base_environment
     actual = kernel.environment if kernel.environment is not None else {**base, **info.environment}
     return (
-        *(drift.command_drift(program, kernel.command) if kernel.command is not None else ()),
+        *drift.command_drift(
+            program, kernel.command if kernel.command is not None else info.command or program.command
+        ),
         *drift.environment_drift(program, base, actual),
         *drift.network_drift(world.links_of(program.name), faults),
         *drift.process_drift(program, kernel.foreign),
+        *kernel.limits,
+        *(settings_drift(program) if kernel.environment is not None and not kernel.frozen else ()),
     )

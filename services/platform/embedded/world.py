@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pydantic import Field
+
 from broker.contracts.base import Frozen, Token
 from broker.contracts.inventory import Probe
 from broker.errors import SchemaError
+from services.inventory.declared import Grant
 from services.platform.port import PlatformDownError, UnknownWorkloadError
 
 
@@ -27,6 +30,12 @@ class Program(Frozen):
     probe: Probe
     host: str
     port: int
+    admin: str = ""
+    """Connection string of a database's administrator; empty for what is no database."""
+    settings: dict[str, str] = Field(default_factory=dict)
+    """Settings that a running server can be asked for, and must have."""
+    grants: tuple[Grant, ...] = ()
+    """What the database's roles must be allowed."""
 
     def may_run_as(self) -> tuple[tuple[str, ...], ...]:
         """Return the command lines that are no drift."""

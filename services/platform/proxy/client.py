@@ -249,6 +249,39 @@ class RemoteFaults:
         found: dict[str, str] = await self._call("environment", name=name)
         return found
 
+    async def configured(self, name: str) -> dict[str, str]:
+        found: dict[str, str] = await self._call("configured", name=name)
+        return found
+
+    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
+        await self._call("set_command", name=name, command=command)
+
+    async def reset_command(self, name: str) -> None:
+        await self._call("reset_command", name=name)
+
+    async def command(self, name: str) -> tuple[str, ...]:
+        found: tuple[str, ...] = await self._call("command", name=name)
+        return found
+
+    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
+        await self._call("intrude", name=name, module=module, arguments=arguments)
+
+    async def intruders(self, name: str, module: str) -> int:
+        return int(await self._call("intruders", name=name, module=module))
+
+    async def expel(self, name: str, module: str) -> None:
+        await self._call("expel", name=name, module=module)
+
+    async def revoke(self, name: str, role: str, privilege: str) -> None:
+        await self._call("revoke", name=name, role=role, privilege=privilege)
+
+    async def restore_grants(self, name: str) -> None:
+        await self._call("restore_grants", name=name)
+
+    async def missing_grants(self, name: str) -> tuple[str, ...]:
+        found: tuple[str, ...] = await self._call("missing_grants", name=name)
+        return found
+
     async def set_link(self, source: str, destination: str, fault: LinkFault) -> None:
         await self._call("set_link", source=source, destination=destination, fault=fault)
 

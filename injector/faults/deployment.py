@@ -1,0 +1,61 @@
+"""Faults of deployment: a workload is started by another command line than the declared one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from broker.contracts.plan import FaultClass
+from injector.fault import PROCESSES, Evidence, Platform, Spec, World
+
+
+class _Command:
+    """Common to what changes a workload's command line and restarts it, as a bad deployment would."""
+
+    targets: tuple[str, ...]
+    arguments: Mapping[str, tuple[float, float, float]] = {}
+    platforms: tuple[Platform, ...] = PROCESSES
+
+    def module(self, spec: Spec) -> str:
+        """Return the module that is started instead of the declared one."""
+        raise NotImplementedError
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "config_drift"
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        await world.port.set_command(spec.target, self._command(spec))
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        given = await world.port.command(spec.target) == self._command(spec)
+        what = f"python -m {self.module(spec)}" if given else "another command"
+        runs = "runs" if await world.port.is_running(spec.target) else "does not run"
+        return Evidence(given, f"{spec.target} was given {what} and {runs}")
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        await world.port.reset_command(spec.target)
+
+    def _command(self, spec: Spec) -> tuple[str, ...]:
+        return (sys.executable, "-m", self.module(spec))
+
+
+class BadCommand(_Command):
+    """A module that does not exist: Python ends at once, at every start."""
+
+    name = "bad_command"
+    summary = "the workload is given a command that cannot work; it ends at once, at every start"
+    targets: tuple[str, ...] = ("orders", "catalog", "gateway", "fulfilment")
+
+    def module(self, spec: Spec) -> str:
+        return f"services.shop.{spec.target}_server"
+
+
+class BadVersion(_Command):
+    """A build with a bug (`injector/builds/`): it starts, answers its health check and fails its requests."""
+
+    name = "bad_version"
+    summary = "a build with a bug is deployed: it starts, and fails every request for a product"
+    targets: tuple[str, ...] = ("catalog",)
+
+    def module(self, spec: Spec) -> str:
+        return f"injector.builds.{spec.target}"

@@ -1,0 +1,80 @@
+"""Faults by foreign programs in a workload's scope: what somebody started there by hand and forgot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broker.contracts.plan import FaultClass
+from injector.fault import PROCESSES, Evidence, Platform, Spec, World, number
+
+PACKAGE = "injector.intruders"
+
+
+class _Intrusion:
+    """Common to all of them. `module` says what they do."""
+
+    targets: tuple[str, ...] = ("shop-db",)
+    arguments: Mapping[str, tuple[float, float, float]] = {}
+    platforms: tuple[Platform, ...] = PROCESSES
+    module: str
+    does: str
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        await world.port.intrude(spec.target, self._module, self.words(spec))
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        """The process says itself when its harm is done; whether it lives, the kernel says."""
+        count = await world.port.intruders(spec.target, self._module)
+        return Evidence(count > 0, f"{count} foreign processes in the scope of {spec.target} {self.does}")
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        await world.port.expel(spec.target, self._module)
+
+    def words(self, spec: Spec) -> tuple[str, ...]:
+        """Return the arguments of the command."""
+        return ()
+
+    @property
+    def _module(self) -> str:
+        return f"{PACKAGE}.{self.module}"
+
+
+class TableLocked(_Intrusion):
+    """A forgotten transaction holds the table of orders: every statement on it waits until its time is over."""
+
+    name = "table_locked"
+    summary = "a foreign session holds an exclusive lock on the table of orders; its statements time out"
+    module = "table_lock"
+    does = "hold a lock on the table orders"
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "config_drift"
+
+
+class ConnectionsExhausted(_Intrusion):
+    """A foreign client holds every connection that the database gives: nobody else gets one."""
+
+    name = "connections_exhausted"
+    summary = "a foreign client takes every connection of the database; others are refused"
+    module = "connections"
+    does = "hold every connection of the database"
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "resource_limit"
+
+
+class LoadSpike(_Intrusion):
+    """A foreign script asks the front door for the whole range, as fast as it is answered."""
+
+    name = "load_spike"
+    summary = "a foreign script floods the gateway with requests; users find no place"
+    targets: tuple[str, ...] = ("gateway",)
+    arguments: Mapping[str, tuple[float, float, float]] = {"clients": (100.0, 1.0, 500.0)}
+    module = "load"
+    does = "send requests without end"
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "cpu_saturation"
+
+    def words(self, spec: Spec) -> tuple[str, ...]:
+        return (str(int(number(self, spec, "clients"))),)

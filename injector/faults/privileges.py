@@ -1,0 +1,33 @@
+"""A role of the database loses a privilege that its service needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broker.contracts.plan import FaultClass
+from injector.fault import PROCESSES, Evidence, Platform, Spec, World
+
+ROLE, PRIVILEGE = "orders", "INSERT"
+
+
+class PrivilegesRevoked:
+    """Orders may not insert any more: the database answers and refuses every new order by name."""
+
+    name = "privileges_revoked"
+    summary = "the database takes the right to insert orders away; every checkout is refused there"
+    targets: tuple[str, ...] = ("shop-db",)
+    arguments: Mapping[str, tuple[float, float, float]] = {}
+    platforms: tuple[Platform, ...] = PROCESSES
+
+    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
+        return spec.target, "config_drift"
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        await world.port.revoke(spec.target, ROLE, PRIVILEGE)
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        lacking = await world.port.missing_grants(spec.target)
+        return Evidence(bool(lacking), "; ".join(lacking) or f"roles of {spec.target} may do what is declared")
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        await world.port.restore_grants(spec.target)

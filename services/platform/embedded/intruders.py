@@ -1,0 +1,76 @@
+"""Foreign programs in a workload's scope: what somebody started there by hand and nobody declared."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from services.platform.embedded import processes
+from services.platform.embedded.home import Home, scope_of
+from services.platform.embedded.world import Program, World
+
+MODULE = "TRIAGE_INTRUDER"
+"""Each carries this variable with the name of its module, beside the scope of its victim."""
+TARGET = "TRIAGE_INTRUDER_TARGET"
+"""Tells it how its victim is reached: a database's connection string, else `host:port`."""
+READY = "TRIAGE_INTRUDER_READY"
+"""The file that it makes once it does its harm."""
+
+
+class Intruders:
+    """Starts, counts and ends them. Everything here blocks."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def spawn(self, program: Program, world: World, module: str, arguments: tuple[str, ...]) -> None:
+        """Start `python -m <module> <arguments>` in a session of its own, as an orphan: it outlives its caller."""
+        ready = self._ready(program.name, module)
+        ready.unlink(missing_ok=True)
+        shell = shutil.which("sh") or "/bin/sh"
+        command = shlex.join((sys.executable, "-m", module, *arguments))
+        log = shlex.quote(str(self._home.log(f"intruder-{program.name}")))
+        subprocess.run(
+            [shell, "-c", f"{command} >>{log} 2>&1 </dev/null &"],
+            env={
+                **world.base_environment,
+                **scope_of(self._home, program.name),
+                MODULE: module,
+                TARGET: program.admin or f"{program.host}:{program.port}",
+                READY: str(ready),
+            },
+            cwd=self._home.root,
+            start_new_session=True,
+            check=True,
+        )
+
+    def find(self, name: str, module: str) -> list[psutil.Process]:
+        """Return the living processes of a module in a workload's scope, harmful already or not."""
+        marks = {**scope_of(self._home, name), MODULE: module}
+        return [found for found in processes.carrying(marks) if _runs(found, module)]
+
+    def harmful(self, name: str, module: str) -> int:
+        """Return how many there are once one has said that it does its harm, else 0."""
+        return len(self.find(name, module)) if self._ready(name, module).exists() else 0
+
+    def expel(self, name: str, module: str) -> None:
+        """End them, and those that are just becoming one."""
+        processes.end(processes.carrying({**scope_of(self._home, name), MODULE: module}), grace_s=0.0)
+        self._ready(name, module).unlink(missing_ok=True)
+
+    def _ready(self, name: str, module: str) -> Path:
+        return self._home.run / f"intruder-{name}-{module.rpartition('.')[2]}.ready"
+
+
+def _runs(process: psutil.Process, module: str) -> bool:
+    """Tell whether a marked process runs the module by now; before, it is the shell that starts it."""
+    try:
+        words: list[str] = process.cmdline()
+    except psutil.Error:
+        return False
+    return words[1:3] == ["-m", module]

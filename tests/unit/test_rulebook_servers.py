@@ -1,0 +1,81 @@
+"""What servers themselves say leads to the right repair, from telemetry as the shop gives it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from planner_svc.errors import RulebookError
+from planner_svc.rulebook_files import FILES, MORE, load
+from tests.support.planner_world import UNANSWERED, USERS_FAIL, Look, World, rulebook
+from tests.unit.test_rulebook_faults import GATEWAY_500, Case, acts, blames
+
+SOURCE = Path(__file__).parents[2] / "planner_svc" / "rulebook"
+CASES = (
+    Case("database out of connections", {"shop-db": {**UNANSWERED, "error_code": "53300"},
+         "orders": blames("shop-db=TooManyConnectionsError", "TooManyConnectionsError"),
+         "catalog": blames("shop-db=TooManyConnectionsError", "TooManyConnectionsError"), "gateway": GATEWAY_500,
+         "loadgen": USERS_FAIL}, "shop-db", "resource_limit", ("reconcile", "shop-db")),
+    Case("privilege revoked", {"orders": {"status": "ERROR", "error_code": "InsufficientPrivilegeError",
+         "success_ratio": 0.0, "log_sample": "permission denied for table orders"}, "gateway": GATEWAY_500,
+         "loadgen": USERS_FAIL}, "shop-db", "config_drift", ("reconcile", "shop-db")),
+    Case("feature ahead of the schema", {"orders": {"status": "ERROR", "error_code": "UndefinedColumnError",
+         "success_ratio": 0.0}, "gateway": GATEWAY_500, "loadgen": USERS_FAIL},
+         "orders", "config_drift", ("reconcile", "orders")),
+    Case("build with a bug", {"catalog": {"status": "ERROR", "error_code": "KeyError", "success_ratio": 0.1},
+         "gateway": GATEWAY_500, "loadgen": USERS_FAIL}, "catalog", "config_drift", ("reconcile", "catalog")),
+    Case("descriptors exhausted", {"gateway": blames("catalog=EMFILE, orders=EMFILE", "EMFILE"),
+         "loadgen": USERS_FAIL}, "gateway", "resource_limit", ("reconcile", "gateway")),
+    Case("cache demands a password", {"catalog": {"status": "WARN", "note": "shop-cache=AuthenticationError",
+         "error_code": "AuthenticationError"}}, "shop-cache", "bad_credentials", ("reconcile", "shop-cache")),
+    Case("cache full", {"catalog": {"status": "OK", "error_code": "OutOfMemoryError"}},
+         "shop-cache", "resource_limit", ("reconcile", "shop-cache")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_what_a_server_says_is_met_with_its_remedy(case: Case) -> None:
+    world = World()
+    world.seconds(5)
+    world.seconds(4, case.looks)
+    world.request()
+    world.seconds(6, case.looks)
+    proposal = world.proposal()
+    believed = proposal.plan.hypothesis
+    assert (believed.target, believed.fault_class) == (case.target, case.fault_class), believed
+    assert case.act in acts(proposal.plan.tasks)
+
+
+def test_statements_that_wait_in_vain_are_first_looked_for_at_the_service_and_then_at_its_database() -> None:
+    """A lock looks like a cut network, whose rule is the older one; what was seen not to be so falls back."""
+    looks: dict[str, Look] = {
+        "orders": {"status": "ERROR", "error_code": "TimeoutError", "success_ratio": 0.2},
+        "gateway": GATEWAY_500,
+        "loadgen": USERS_FAIL,
+    }
+    world = World()
+    world.seconds(5)
+    world.seconds(4, looks)
+    world.request()
+    world.seconds(6, looks)
+    first = world.proposal().plan.hypothesis
+    ranked = [rule.name for rule in rulebook().rules if rule.errors == ("timeout",) and rule.signal == "error"]
+    assert first.target == "orders"
+    assert ranked == ["own-timeout", "statements-wait-in-vain"]
+
+
+def test_the_second_file_of_a_part_goes_on_where_the_first_ends() -> None:
+    first = json.loads((SOURCE / "rules.json").read_text())
+    more = json.loads((SOURCE / f"rules{MORE}.json").read_text())
+    assert [rule.name for rule in load().rulebook.rules] == [item["name"] for item in (*first, *more)]
+
+
+def test_a_damaged_second_file_is_named(tmp_path: Path) -> None:
+    for name in FILES:
+        shutil.copy(SOURCE / f"{name}.json", tmp_path)
+    (tmp_path / f"rules{MORE}.json").write_text("[{")
+    with pytest.raises(RulebookError, match=rf"rules{MORE}\.json: line 1"):
+        load(package=tmp_path)
