@@ -10,6 +10,7 @@ refused again. docs/adr/0022 has the alternatives.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from broker.errors import BrokerDownError, WrongChannelError
 from broker.gate import DUE, Trusted
 from broker.keyring import Keyring
 from broker.port import Broker, Stored
-from broker.subjects import ROLES, Role, matches
+from broker.subjects import ROLES, Role, matches, rules_for
 from harness.recording import Recording, require_signer
 from harness.replay import Door, deciders_of, inventory_of
 
@@ -92,13 +93,20 @@ def opened(path: Path, *, signed_by: bytes | None = None) -> Piece:
 
 
 def score_of(door: Door, events: Iterable[Stored]) -> tuple[Line, ...]:
-    """Return what is to be said, in order."""
+    """Return what is to be said, in order.
+
+    What stands where nobody may speak is left out: no journal of ours can hold it, and a broker could take it for an
+    order.
+    """
     lines: list[Line] = []
     first_us: int | None = None
     for stored in events:
+        trusted = door.admit(stored)
+        if not rules_for(stored.subject):
+            continue
         first_us = stored.time_us if first_us is None else first_us
         at_s = max(0.0, (stored.time_us - first_us) / _US)
-        lines.append(_line(at_s, stored, door.admit(stored)))
+        lines.append(_line(at_s, stored, trusted))
     return tuple(lines)
 
 
@@ -168,8 +176,8 @@ async def say(
     told: Callable[[int, Line], None] = lambda _count, _line: None,
     sleep: Sleep = asyncio.sleep,
     clock: Callable[[], float] = time.perf_counter,
-) -> None:
-    """Publish the lines in order, each when it is due; the journal must be empty at the start.
+) -> tuple[int, ...]:
+    """Publish the lines in order, each when it is due; return where they stand. Others may speak in between.
 
     Args:
         speed: so many recorded seconds in one second.
@@ -181,25 +189,38 @@ async def say(
     if not speed > 0:
         raise ValueError(f"a speed is above 0, not {speed}")
     sequences: dict[int, int] = {}
-    began = clock()
-    for count, line in enumerate(lines, 1):
-        if (ahead_s := began + line.at_s / speed - clock()) > 0:
-            await sleep(ahead_s)
-        stands = await broker.publish(line.subject, voices.frame(line, sequences))
-        if matches(DUE, line.subject):
-            stands = await _copied(broker, count, sleep)  # the broker itself takes it into the journal
-        sequences[line.original.seq] = stands
-        told(count, line)
+    stand: list[int] = []
+    gc.freeze()  # one pass of the collector over all that is loaded takes longer than a gap may be off
+    try:
+        began = clock()
+        for count, line in enumerate(lines, 1):
+            if (ahead_s := began + line.at_s / speed - clock()) > 0:
+                await sleep(ahead_s)
+            stands = await broker.publish(line.subject, voices.frame(line, sequences))
+            if matches(DUE, line.subject):
+                stands = await _copied(broker, line.subject, sleep)  # the broker itself takes it into the journal
+            sequences[line.original.seq] = stands
+            stand.append(stands)
+            told(count, line)
+    finally:
+        gc.unfreeze()
+    return tuple(stand)
 
 
-async def _copied(broker: Broker, count: int, sleep: Sleep) -> int:
-    """Return the sequence of a due timer that is the `count`-th message, once the journal has it."""
+async def stamps(broker: Broker, sequences: Iterable[int]) -> list[int]:
+    """Return the broker's stamps of these messages of its journal, microseconds."""
+    found = {item.seq: item.time_us async for item in broker.read(follow=False) if isinstance(item, Stored)}
+    return [found[seq] for seq in sequences]
+
+
+async def _copied(broker: Broker, subject: str, sleep: Sleep) -> int:
+    """Return the sequence of a due timer, whose subject is its own, once the journal has it."""
     deadline = time.monotonic() + SETTLE_S
-    while (last := await broker.last_sequence()) < count:
+    while (found := await broker.last(subject)) is None:
         if time.monotonic() > deadline:
-            raise BrokerDownError(f"a due timer did not come into the journal within {SETTLE_S:g} s")
+            raise BrokerDownError(f"{subject} did not come into the journal within {SETTLE_S:g} s")
         await sleep(POLL_S)
-    return last
+    return found.seq
 
 
 def gaps(lines: Sequence[Line], said_us: Sequence[int], speed: float) -> Gaps:

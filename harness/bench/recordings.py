@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from broker.port import Stored
 from harness.bench.figures import Figure, table
 from harness.cli.output import err, out
 from harness.errors import HarnessError
 from harness.own_broker import own_broker
-from harness.rebroadcast import Gaps, Voices, gaps, opened, say
+from harness.rebroadcast import Voices, gaps, opened, say, stamps
 from harness.replay import replay
 
 REPETITIONS = 100
@@ -63,9 +62,8 @@ async def said_again(path: Path) -> Figure:
     """Say a recording again at speed 1 through a broker of its own."""
     piece = opened(path)
     async with own_broker(piece.inventory) as own:
-        await say(piece.lines, own.broker, Voices(own.keyring))
-        stamps = [item.time_us async for item in own.broker.read(follow=False) if isinstance(item, Stored)]
-    kept: Gaps = gaps(piece.lines, stamps, 1.0)
+        stand = await say(piece.lines, own.broker, Voices(own.keyring))
+        kept = gaps(piece.lines, await stamps(own.broker, stand), 1.0)
     return Figure(
         f"live replay of {piece.scenario}, {kept.messages} messages: gaps against the recorded ones",
         f"within {GAP_BOUND_MS:g} ms",

@@ -117,9 +117,8 @@ def _live(recording: Path, speed: float, stay: bool, signed_by: str | None, json
 
 async def _broadcast(path: Path, speed: float, stay: bool, key: bytes | None, json_: bool) -> None:
     # Late: no other command needs a server of its own.
-    from broker.port import Stored
     from harness.own_broker import own_broker
-    from harness.rebroadcast import Voices, gaps, opened, say
+    from harness.rebroadcast import Voices, gaps, opened, say, stamps
 
     piece = opened(path, signed_by=key)
     this = asyncio.current_task()
@@ -139,26 +138,29 @@ async def _broadcast(path: Path, speed: float, stay: bool, key: bytes | None, js
                 markup=False,
             )
         with working(f"replaying {piece.scenario}") as tell:
-            await say(
+            stand = await say(
                 lines,
                 own.broker,
                 Voices(own.keyring),
                 speed=speed,
                 told=lambda count, line: tell(f"{count} of {len(lines)}", line.subject),
             )
-        stamps = [item.time_us async for item in own.broker.read(follow=False) if isinstance(item, Stored)]
-        kept = gaps(lines, stamps, speed)
-        emit_json_line(kept) if json_ else _print_gaps(kept)
+        kept = gaps(lines, await stamps(own.broker, stand), speed)
+        if json_:
+            emit_json_line(kept)
+        else:
+            _print_gaps(kept, stay)
         if stay:
-            out.print("said; the journal stays until Ctrl-C" if not json_ else "", end="" if json_ else "\n")
             await asyncio.Event().wait()
 
 
-def _print_gaps(kept: Gaps) -> None:
+def _print_gaps(kept: Gaps, stay: bool) -> None:
     out.print(
         f"{kept.messages} messages said; gaps within {kept.worst_ms:.1f} ms of the recorded ones "
         f"(99 % within {kept.p99_ms:.1f} ms, half within {kept.median_ms:.2f} ms)"
     )
+    if stay:
+        out.print("the journal stays until Ctrl-C")
 
 
 # swap

@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.contracts.control import Timer
+from broker.contracts.incident import IncidentReported
 from broker.errors import Refusal, WrongChannelError
 from broker.gate import Gate
 from broker.memory import MemoryBroker, MemoryJournal
 from broker.port import Stored
 from harness.errors import BadRecordingError
-from harness.rebroadcast import Gaps, Line, Voices, gaps, opened, say
+from harness.rebroadcast import Gaps, Line, Voices, gaps, opened, say, score_of, stamps
+from harness.recording import Recording
+from harness.replay import Door
 from tests.support.cli import Cli, cli_of
 from tests.support.recordings import NIGHTLY, SIGNED, events_of, fixture
 from tests.support.signing import master
@@ -50,8 +53,11 @@ async def said(lines: tuple[Line, ...], speed: float = 1.0) -> tuple[list[Stored
     clock = Clock(journal)
     broker = MemoryBroker(journal, "replay", "admin")
     voices = Voices(master(), clock=lambda: journal.now_us)
-    await say(lines, broker, voices, speed=speed, sleep=clock.sleep, clock=clock.read)
-    return [item async for item in broker.read(follow=False) if isinstance(item, Stored)], clock
+    stand = await say(lines, broker, voices, speed=speed, sleep=clock.sleep, clock=clock.read)
+    stored = [item async for item in broker.read(follow=False) if isinstance(item, Stored)]
+    assert stand == tuple(item.seq for item in stored)
+    assert await stamps(broker, stand) == [item.time_us for item in stored]
+    return stored, clock
 
 
 @pytest.mark.asyncio
@@ -98,6 +104,32 @@ async def test_what_was_refused_is_said_as_it_stood_and_is_refused_again() -> No
     assert item.data == first.original.data
     with pytest.raises(Refusal):
         Gate(master()).admit(item)
+
+
+def test_a_subject_on_which_nobody_may_speak_is_left_out() -> None:
+    recording = Recording(fixture(SIGNED))
+    events = list(recording.events())[:3]
+    orders = replace(events[1], subject="$JS.API.STREAM.DELETE.TRIAGE")
+    lines = score_of(Door(recording), (events[0], orders, events[2]))
+    assert [line.original for line in lines] == [events[0], events[2]]
+
+
+@pytest.mark.asyncio
+async def test_somebody_who_speaks_in_between_changes_nothing() -> None:
+    lines = lines_of(SIGNED)
+    journal = MemoryJournal()
+    clock = Clock(journal)
+    broker = MemoryBroker(journal, "replay", "admin")
+    report = IncidentReported(incident="inc-mine", text="what is this", source="operator")
+
+    def told(count: int, line: Line) -> None:
+        if count == 10:
+            journal.store(report.subject(), b"said by a visitor")
+
+    voices = Voices(master(), clock=lambda: journal.now_us)
+    stand = await say(lines, broker, voices, told=told, sleep=clock.sleep, clock=clock.read)
+    assert stand == (*range(1, 11), *range(12, len(lines) + 2))
+    assert gaps(lines, await stamps(broker, stand), 1.0).worst_ms < 0.01
 
 
 @pytest.mark.asyncio

@@ -81,6 +81,36 @@ class TestMaster:
         assert ring.broker_password("admin") not in shown
 
 
+class TestRecordings:
+    def test_only_the_operators_file_signs_recordings(self, master_file: Path) -> None:
+        ring = load(master_file, PASSPHRASE)
+        assert ring.recording_public is not None
+        for role in ROLES:
+            held = ring.restricted_to(role).recording_public
+            assert held == (ring.recording_public if role == "operator" else None)
+
+    def test_the_key_outlives_rotations_and_is_not_the_checkpoints(self, master_file: Path) -> None:
+        before = load(master_file, PASSPHRASE)
+        assert rotate(master_file, PASSPHRASE).recording_public == before.recording_public
+        assert before.recording_public != before.checkpoint_public
+
+    def test_who_has_no_key_signs_nothing(self, master_file: Path) -> None:
+        with pytest.raises(KeyringError, match="the keys of monitor hold no key for recordings"):
+            load(master_file, PASSPHRASE).restricted_to("monitor").sign_recording(b"manifest")
+
+    def test_a_file_of_before_recordings_were_signed_opens_without_the_key(
+        self, master_file: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "operator.keys"
+        ring = derive_role_file(load(master_file, PASSPHRASE), "operator", path, PASSPHRASE)
+        owner, content = read_sealed(path, PASSPHRASE)
+        del content["recording_seed"]
+        write_sealed(path, owner, content, PASSPHRASE, replace=True)
+        opened = load(path, PASSPHRASE)
+        assert opened.recording_public is None
+        assert opened == replace(ring, recording_seed=None)
+
+
 class TestRotation:
     def test_a_new_version_signs_and_the_old_one_still_verifies(self, master_file: Path) -> None:
         old = load(master_file, PASSPHRASE)
