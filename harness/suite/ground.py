@@ -34,10 +34,10 @@ POLL_S = 0.5
 class Ground:
     """One stack during a suite. `prepare` before the first run, `tidy` after each."""
 
-    def __init__(self, stack: Deployment, progress: Progress, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, stack: Deployment, progress: Progress, *, patience_s: float | None = None) -> None:
         self._stack = stack
         self._progress = progress
-        self._patience_s = patience_s
+        self._patience_s = PATIENCE_S if patience_s is None else patience_s
         self._before: Baseline | None = None
         self.prepared: CleanUp | None = None
 
@@ -149,9 +149,8 @@ async def standing(stack: Deployment, planner: Planner, progress: Progress) -> A
             await stack.up(progress=progress)
         try:
             with only_run(stack.home, "a suite"):
-                await _require_planner(stack, planner)
                 ground = Ground(stack, progress)
-                await ground.prepare()
+                await _make_ready(stack, planner, ground)
                 yield ground
         finally:
             if started and stack.is_up():
@@ -187,6 +186,16 @@ async def _require_model(stack: Deployment, planner: Planner) -> None:
             raise ModelDownError(
                 f"no model answers at {endpoint.shown_url}: {error}; start one, or leave this planner out"
             ) from error
+
+
+async def _make_ready(stack: Deployment, planner: Planner, ground: Ground) -> None:
+    try:
+        await _require_planner(stack, planner)
+    except StackDownError:  # half up, such as after a suite that was killed while it brought it up
+        await ground.prepare()
+        await _require_planner(stack, planner)
+    else:
+        await ground.prepare()
 
 
 async def _require_planner(stack: Deployment, planner: Planner) -> None:

@@ -47,6 +47,7 @@ class FakeStack:
         self.mended_by_restart = True
         self.blind: Exception | None = None
         self.served = True
+        self.half_up = False
         self.inventory = None
         self.broker = self
 
@@ -89,6 +90,8 @@ class FakeStack:
         ]
 
     async def baseline(self) -> Baseline:
+        if self.half_up and "up" not in self.done:
+            raise StackDownError("the stack does not answer")
         if self.blind is not None:
             raise self.blind
         return Baseline({self.world.name: self.world})
@@ -100,6 +103,8 @@ class FakeStack:
         return Clause("users are served", self.served, "80.0% of 100 requests good")
 
     async def load_snapshot(self, _key: str) -> bytes | None:
+        if self.half_up and "up" not in self.done:
+            raise StackDownError("the stack does not answer")
         return b"snapshot"
 
 
@@ -229,6 +234,16 @@ async def test_a_stack_of_ones_own_is_taken_down_again_and_another_ones_stays_up
     async with standing(as_deployment(stack), RULEBOOK, silent):
         assert stack.done == ["up"]
     assert stack.done == ["up", "down"]
+
+
+@pytest.mark.asyncio
+async def test_a_stack_that_is_only_half_up_is_brought_up_anew(stack: FakeStack) -> None:
+    """As a suite leaves it that was killed while it brought it up."""
+    stack.half_up = True
+    async with standing(as_deployment(stack), RULEBOOK, silent) as ground:
+        assert stack.done == ["down", "up"]
+    assert ground.prepared is not None
+    assert ground.prepared.restarted
 
 
 @pytest.mark.asyncio
