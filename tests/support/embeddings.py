@@ -21,6 +21,12 @@ class Endpoint:
     dimension: int = 8
     delay_s: float = 0.0
     raw: bytes | None = None
+    most: int = 99
+    """Texts it takes at once; more are HTTP 500, as of a server that cannot finish them."""
+    indigestible: str = ""
+    """A text that holds this is HTTP 500, as one that is longer than a real server's batch."""
+    answers: int | None = None
+    """So many requests for vectors it answers; then it says HTTP 501 to every one."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     url: str = ""
@@ -32,9 +38,18 @@ class Endpoint:
             return 200, self.raw
         if path.endswith("/models"):
             return 200, json.dumps({"object": "list", "data": [{"id": name} for name in self.models]}).encode()
+        if self._refused(body["input"]):
+            return 501 if self.answers == 0 else 500, b'{"error":{"message":"no"}}'
         self.asked.append(body)
         rows = [{"index": n, "embedding": self.vector(text)} for n, text in enumerate(body["input"])]
         return 200, json.dumps({"object": "list", "model": body["model"], "data": rows[::-1]}).encode()
+
+    def _refused(self, texts: list[str]) -> bool:
+        if self.answers is not None and self.answers > 0:
+            self.answers -= 1
+        elif self.answers == 0:
+            return True
+        return len(texts) > self.most or any(self.indigestible in text for text in texts if self.indigestible)
 
     def vector(self, text: str) -> list[float]:
         """Return a bag of words: texts with common words lie near each other."""
