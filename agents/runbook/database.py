@@ -229,6 +229,25 @@ async def prepare(admin_dsn: str, role: str, password: str) -> tuple[str, ...]:
         await own.close()
 
 
+async def let_read(admin_dsn: str, role: str) -> None:
+    """Let a login, which is there, read what is searched, and nothing else. After `prepare`.
+
+    Args:
+        admin_dsn: the server's administrator, in any database of it.
+
+    Raises:
+        StoreDownError, StoreRefusedError: no such role among the reasons.
+    """
+    own = _Connected(with_database(admin_dsn, DATABASE))
+    try:
+        async with own._connection() as session:
+            quoted = await _quoted(session, role)
+            await session.execute(f"GRANT CONNECT ON DATABASE {DATABASE} TO {quoted}")
+            await session.execute(f"GRANT SELECT ON documents, passages TO {quoted}")
+    finally:
+        await own.close()
+
+
 def with_database(dsn: str, database: str) -> str:
     """Return a connection string `postgresql://user:password@host:port/database` with another database."""
     return f"{dsn.rpartition('/')[0]}/{database}"
