@@ -248,6 +248,9 @@ class Shelf:
             except EmbeddingError:
                 self._portions.failed(list(texts.values()))
                 return
+            except asyncio.CancelledError:  # the whole pass took longer than INDEX_S
+                self._portions.failed(list(texts.values()))
+                raise
             self._portions.answered()
             async with self._turn:
                 await store.keep_vectors(embedder, dict(zip(texts, vectors, strict=True)))

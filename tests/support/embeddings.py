@@ -23,12 +23,15 @@ class Endpoint:
     raw: bytes | None = None
     most: int = 99
     """Texts it takes at once; more are HTTP 500, as of a server that cannot finish them."""
+    hangs_above: int = 99
+    """For more texts at once it takes half a minute."""
     indigestible: str = ""
     """A text that holds this is HTTP 500, as one that is longer than a real server's batch."""
     answers: int | None = None
     """So many requests for vectors it answers; then it says HTTP 501 to every one."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
@@ -76,6 +79,8 @@ def serving(endpoint: Endpoint) -> Iterator[Endpoint]:
             endpoint.keys.append(self.headers.get("Authorization"))
             status, data = endpoint.answer(self.path, body)
             time.sleep(endpoint.delay_s)
+            if len(body.get("input", ())) > endpoint.hangs_above:
+                endpoint.over.wait(30.0)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
@@ -98,6 +103,7 @@ def serving(endpoint: Endpoint) -> Iterator[Endpoint]:
     try:
         yield endpoint
     finally:
+        endpoint.over.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
+from agents.runbook import shelf as shelves
 from agents.runbook.embeddings import MAX_BATCH, REST_S, Embedder
 from agents.runbook.memory import MemoryStore
 from agents.runbook.passages import Ref
@@ -98,6 +99,19 @@ async def test_an_endpoint_that_goes_away_in_the_middle_blames_no_text_and_is_go
     await indexing.after_rests(6)
     assert await indexing.without_vector() == []
     assert (await indexing.shelf.search("gaierror", {}, 4)).ranked_by == f"full text and vectors ({EMBEDDER})"
+
+
+@pytest.mark.asyncio
+async def test_a_pass_that_was_cut_off_asks_for_less_the_next_time(
+    indexing: Indexing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelves, "INDEX_S", 1.0)
+    indexing.endpoint.hangs_above = 5
+    for _ in range(40):
+        if not await indexing.without_vector() and indexing.endpoint.asked:
+            break
+        await indexing.after_rests(1)
+    assert await indexing.without_vector() == []
 
 
 @pytest.mark.asyncio
