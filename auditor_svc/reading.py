@@ -106,34 +106,16 @@ class LlmRun:
     completion_tokens: int
     elapsed_ms: float
     model_config: Mapping[str, Any]
+    """Endpoint, temperature, seed, token limit, schema's name."""
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class LlmRecord:
-    """One model run with everything that belongs to it (view `llm_run_records`)."""
+class LlmRecord(LlmRun):
+    """A model run with everything that belongs to it (view `llm_run_records`)."""
 
-    journal_seq: int
-    run_id: str
-    incident: str
     version: int
     attempt: int
-    model: str
-    prompt_hash: str
-    response_hash: str
-    prompt: Any
-    """The messages as asked; None if the question is not in the audit."""
-    response: str
-    outcome: str
-    error: str
-    temp: float | None
-    tokens: int
-    prompt_tokens: int
-    completion_tokens: int
-    elapsed_ms: float
-    model_config: Mapping[str, Any]
-    """Endpoint, temperature, seed, token limit, schema's name."""
-    created_at: datetime
     template: str | None
     template_hash: str | None
     schema_hash: str | None

@@ -8,8 +8,8 @@ looks at the chain's head first, under a lock.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from auditor_svc.projections import TABLES, Fact
 from auditor_svc.report import Fault
 from broker.contracts.control import Checkpoint
 from broker.port import Stored
+from broker.runtime.foreign import Words, passing, translated
 
 WRITER_LOCK = 0x7269_6167_6502
 """Advisory lock of whoever extends the chain."""
@@ -35,17 +36,9 @@ _COLUMNS = (
     *("sender", "type", "channel", "key_version", "tag", "cause", "nonce", "ttl_s", "payload"),
 )
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM envelopes"  # noqa: S608 - only our own column names
-_DOWN = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    OSError,
-    TimeoutError,
+_WORDS = Words(
+    "the audit database", "does not take the address or the user", StoreDownError, StoreRefusedError, whole=True
 )
-"""What passes by itself or after people made room: restarts, broken connections, a full disk, too many connections."""
 _PROMPT = """(
     SELECT p.prompt FROM llm_prompts p
      WHERE p.run_id = $2 AND p.journal_seq < $1 ORDER BY p.journal_seq DESC LIMIT 1)"""
@@ -187,13 +180,13 @@ class Store:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[None]:
         """Let everything read inside see the same instant of the database."""
-        with _translated():
+        with translated(asyncpg, _WORDS):
             transaction = (await self._open()).transaction(isolation="repeatable_read", readonly=True)
             await transaction.start()
         try:
             yield
         finally:
-            with _translated():
+            with translated(asyncpg, _WORDS):
                 await transaction.rollback()
 
     async def stream(self) -> AsyncIterator[list[Row]]:
@@ -207,10 +200,10 @@ class Store:
             yield [dict(record) for record in records]
 
     async def _pages(self, query: str, *args: Any) -> AsyncIterator[list[asyncpg.Record]]:
-        with _translated():
+        with translated(asyncpg, _WORDS):
             cursor = await (await self._open()).cursor(query, *args)
         while True:
-            with _translated():
+            with translated(asyncpg, _WORDS):
                 found = await cursor.fetch(CHUNK)
             if not found:
                 return
@@ -220,7 +213,7 @@ class Store:
         """Disconnect; harmless when there is no connection."""
         session, self._session = self._session, None
         if session is not None:
-            with _translated():
+            with translated(asyncpg, _WORDS):
                 await session.close(timeout=CONNECT_S)
 
     async def _open(self) -> asyncpg.Connection:
@@ -231,26 +224,13 @@ class Store:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
         """Give the connection for work that is all ours: every error of the block is the database's."""
-        with _translated():
+        with translated(asyncpg, _WORDS):
             session = await self._open()
             try:
                 yield session
-            except _DOWN:
+            except passing(asyncpg):
                 session.terminate()
                 raise
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Say foreign errors in the words of `errors.py`."""
-    try:
-        yield
-    except (asyncpg.ClientConfigurationError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        raise StoreRefusedError(f"the audit database's address or user is wrong: {error}") from error
-    except _DOWN as error:
-        raise StoreDownError(f"the audit database cannot be used: {type(error).__name__}: {error}") from error
-    except asyncpg.PostgresError as error:
-        raise StoreRefusedError(f"the audit database refuses: {type(error).__name__}: {error}") from error
 
 
 async def _head(session: asyncpg.Connection) -> Head:

@@ -100,6 +100,7 @@ RULES: tuple[Rule, ...] = (
     _rule("approval.*.*.requested", "approval.requested", "control", {"scheduler"}),
     _rule("approval.*.*.granted", "approval.granted", "operator", {"operator"}),
     _rule("approval.*.*.denied", "approval.denied", "operator", {"operator"}),
+    _rule("approval.*.*.expired", "approval.expired", "control", {"scheduler"}),
     _rule("control.halt", "control.halt", "broadcast", {"operator"}, READERS | AGENTS),
     _rule("control.resume", "control.resume", "broadcast", {"operator"}, READERS | AGENTS),
     _rule("control.rotate", "control.rotate", "broadcast", {"operator"}, READERS | AGENTS),

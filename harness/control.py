@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from broker.errors import BrokerDownError, Refusal, UnknownKeyVersionError
 from broker.gate import Gate, Trusted
 from broker.keyring import Keyring
 from broker.port import Broker, CaughtUp, Fence, Stored
+from harness.approvals import Wish, wishes
 from harness.errors import RefusedError, StackDownError
 from harness.site import KeyPlace, deployment
 
@@ -121,6 +122,22 @@ class ControlPlane:
             for question, said_us in asked.values()
             if question.incident not in ended and now_us < said_us + round(question.wait_s * 1_000_000)
         ]
+
+    async def approvals(self, incident: str | None = None) -> tuple[Wish, ...]:
+        """Return every request for a person's approval, of one incident or of all, with what has become of it.
+
+        What the gate refuses counts for nothing. Raises nothing of its own; an unknown incident has no requests.
+        """
+        name = incident or "*"
+        patterns = ("approval.{}.>", "plan.{}.*.*.requested", "incident.{}.closed", "control.>")
+        found: list[Trusted] = []
+        for pattern in patterns:
+            gate = Gate(self.keyring)
+            async for item in self.broker.read(pattern=f"triage.{pattern.format(name)}", follow=False):
+                if isinstance(item, Stored):
+                    with suppress(Refusal):
+                        found.append(gate.admit(item))
+        return wishes(one.event() for one in sorted(found, key=lambda one: one.stored.seq))
 
     async def _admit(self, gate: Gate, item: Stored, keys: _KeyFile) -> Trusted:
         """Admit a message; one under a key version that came after we did is tried again with the keys of now."""

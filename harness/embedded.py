@@ -72,7 +72,7 @@ class Embedded:
             inventory=inventory,
             nats_url=f"nats://{HOST}:{port(record.port_base, 'nats')}",
             audit_dsn=plan.audit_operator_dsn,
-            runbooks_dsn=plan.runbooks_dsn,
+            runbooks_dsn=plan.runbooks_operator_dsn,
             keys=self.keys(),
             checkpoints=place.root / "audit-checkpoints.jsonl",
         )

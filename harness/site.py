@@ -72,7 +72,7 @@ class Site:
     """Holds a password: it is never shown."""
     keys: KeyPlace
     runbooks_dsn: str = field(repr=False)
-    """Of the runbooks' database; holds a password."""
+    """Of the runbooks' database, with the operators' login, which only reads; holds a password."""
     checkpoints: Path
     """The auditor's own copy of its signed checkpoints, outside the database."""
 

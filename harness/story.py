@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from broker.contracts.control import ApprovalDenied, ApprovalExpired, ApprovalGranted, ApprovalRequested
 from broker.contracts.incident import IncidentAnswered, IncidentAsked, IncidentClosed, IncidentReported
 from broker.contracts.machine import Event
 from broker.contracts.monitor import AgentLost, Deviation, Verified
@@ -71,6 +72,8 @@ class Story:
     tasks: dict[str, TaskView] = field(default_factory=dict)
     question: IncidentAsked | None = None
     """The clarifying question that waits for the operator."""
+    approvals: dict[str, ApprovalRequested] = field(default_factory=dict)
+    """Tasks that wait for a person's word, by their names in the journal."""
     notes: list[str] = field(default_factory=list)
     verified: list[Verified] = field(default_factory=list)
     closed: IncidentClosed | None = None
@@ -91,6 +94,7 @@ class Story:
         event = replace(event, payload=visible_throughout(message))
         self._see_incident(event, at)
         self._see_plan(event)
+        self._see_approval(event)
         self._see_task(event, at)
         return True
 
@@ -109,6 +113,7 @@ class Story:
             self.question = None
         elif isinstance(message, IncidentClosed):
             self.closed, self.closed_at, self.question = message, at, None
+            self.approvals.clear()
 
     def _see_plan(self, event: Event) -> None:
         message = event.payload
@@ -116,6 +121,7 @@ class Story:
             if self.question is not None:
                 self.notes.append(f"asked, and not answered in time: {self.question.question}")
                 self.question = None
+            self.approvals.clear()
             who = "the rulebook" if message.rulebook_only else "the planner"
             self.planning = f"version {message.version}, attempt {message.attempt}: {who} is asked"
         elif isinstance(message, PlanAnswered):
@@ -141,6 +147,22 @@ class Story:
             )
             for task in proposed.plan.tasks
         }
+
+    def _see_approval(self, event: Event) -> None:
+        message = event.payload
+        if isinstance(message, ApprovalRequested):
+            self.approvals[message.task_id] = message
+            return
+        if not isinstance(message, ApprovalGranted | ApprovalDenied | ApprovalExpired):
+            return
+        asked = self.approvals.pop(message.task_id, None)
+        what = f"{message.task_id} ({asked.action} of {asked.target})" if asked else message.task_id
+        if isinstance(message, ApprovalExpired):
+            self.notes.append(f"nobody decided on {what} within {message.wait_s:g} s: not approved")
+        elif isinstance(message, ApprovalDenied):
+            self.notes.append(f"{what} was denied: {message.reason}")
+        else:
+            self.notes.append(f"{what} was approved")
 
     def _see_task(self, event: Event, at: float) -> None:
         message = event.payload

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from structlog.typing import FilteringBoundLogger
 
-from broker.contracts.control import ApprovalRequested, Halt, Resume
+from broker.contracts.control import ApprovalExpired, ApprovalRequested, Halt, Resume
 from broker.contracts.incident import IncidentClosed, IncidentReported, IncidentVerdict, Source
 from broker.contracts.monitor import AgentLost, Deviation, DeviationKind, Verified
 from broker.contracts.plan import PlanAccepted, PlanProposed, PlanRejected, PlanRequested
@@ -106,6 +106,9 @@ class JournalMetrics:
         self._approvals = Counter(
             "triage_approvals_requested_total", "Risky tasks that waited for a person.", registry=registry
         )
+        self._expired = Counter(
+            "triage_approvals_expired_total", "Tasks that nobody approved or denied in time.", registry=registry
+        )
         self._halted = Gauge("triage_halted", "1 while the kill switch is on.", registry=registry)
 
     def _make_task_metrics(self, registry: CollectorRegistry) -> None:
@@ -194,6 +197,8 @@ class JournalMetrics:
                 self._count(self._judged.labels("rejected"))
             case ApprovalRequested():
                 self._count(self._approvals)
+            case ApprovalExpired():
+                self._count(self._expired)
             case Halt() | Resume():
                 self._halted.set(isinstance(message, Halt))
 

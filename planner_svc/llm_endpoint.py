@@ -82,7 +82,7 @@ class Reply:
         """Return what was answered, for people."""
         if self.status == 200 and isinstance(self.body, str) and self.media not in ("", "application/json"):
             return f"the endpoint answered with {self.media}, which is no completion: {self.complaint}"
-        return f"the endpoint answered HTTP {self.status}: {self.complaint}"
+        return f"the endpoint answered HTTP {self.status}: {self.complaint or 'it says no more'}"
 
 
 class Endpoint:

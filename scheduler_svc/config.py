@@ -23,6 +23,7 @@ def scheduler_config(settings: Settings, inventory: Inventory) -> SchedulerConfi
         auto_approve=settings.auto_approve,
         max_questions=settings.max_questions,
         question_timeout_s=settings.question_timeout_s,
+        approval_timeout_s=settings.approval_timeout_s,
         remembers_failed=True,
         refuses_doubled=True,
     )

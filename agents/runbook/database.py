@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 
 import asyncpg
 
@@ -20,21 +20,12 @@ from broker.contracts.inventory import Inventory
 from broker.contracts.symptoms import Vector, cosine, keys_of, vector
 from broker.contracts.telemetry import Telemetry
 from broker.errors import SchemaError
+from broker.runtime.foreign import Words, translated
 
 CONNECT_S = 3.0
 COMMAND_S = 5.0
 DATABASE = "runbooks"
-_DOWN = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    OSError,
-    TimeoutError,
-)
-"""What passes by itself or after people made room."""
+_WORDS = Words("the runbooks' database", "refuses the login", StoreDownError, StoreRefusedError, whole=False)
 
 # PostgreSQL's own ranks know nothing of how rare a word is; without that, a long report is ranked by its common words.
 _BY_WORDS = """
@@ -89,12 +80,12 @@ class _Connected:
         """Disconnect; harmless when there is no connection."""
         session, self._session = self._session, None
         if session is not None:
-            with _translated():
+            with translated(asyncpg, _WORDS):
                 await session.close(timeout=CONNECT_S)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
-        with _translated():
+        with translated(asyncpg, _WORDS):
             if self._session is None or self._session.is_closed():
                 self._session = await asyncpg.connect(self._dsn, timeout=CONNECT_S, command_timeout=COMMAND_S)
             session = self._session
@@ -238,6 +229,25 @@ async def prepare(admin_dsn: str, role: str, password: str) -> tuple[str, ...]:
         await own.close()
 
 
+async def let_read(admin_dsn: str, role: str) -> None:
+    """Let a login, which is there, read what is searched, and nothing else. After `prepare`.
+
+    Args:
+        admin_dsn: the server's administrator, in any database of it.
+
+    Raises:
+        StoreDownError, StoreRefusedError: no such role among the reasons.
+    """
+    own = _Connected(with_database(admin_dsn, DATABASE))
+    try:
+        async with own._connection() as session:
+            quoted = await _quoted(session, role)
+            await session.execute(f"GRANT CONNECT ON DATABASE {DATABASE} TO {quoted}")
+            await session.execute(f"GRANT SELECT ON documents, passages TO {quoted}")
+    finally:
+        await own.close()
+
+
 def with_database(dsn: str, database: str) -> str:
     """Return a connection string `postgresql://user:password@host:port/database` with another database."""
     return f"{dsn.rpartition('/')[0]}/{database}"
@@ -284,16 +294,3 @@ def _keys(inventory: Inventory, payloads: Iterable[str]) -> Iterator[str]:
             yield from keys_of(
                 inventory, device, status=seen.status, error_code=seen.error_code, note=seen.note, answers=answers
             )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Say foreign errors in the words of `errors.py`."""
-    try:
-        yield
-    except (asyncpg.ClientConfigurationError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        raise StoreRefusedError(f"the runbooks' database refuses the login: {type(error).__name__}") from error
-    except _DOWN as error:
-        raise StoreDownError(f"the runbooks' database cannot be used: {type(error).__name__}") from error
-    except asyncpg.PostgresError as error:
-        raise StoreRefusedError(f"the runbooks' database refuses: {type(error).__name__}: {error}") from error

@@ -103,7 +103,7 @@ class Embedder:
         Raises:
             EmbeddingError: none, in one sentence why; or the endpoint rests after an earlier failure.
         """
-        if self._clock() < self._resting_until:
+        if self.rests:
             raise EmbeddingError(self._reason)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -115,6 +115,11 @@ class Embedder:
             raise self._rest(f"the endpoint gives no vectors within {self._timeout_s:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, _BusyError) as error:
             raise self._rest(f"the endpoint for vectors cannot be used ({type(error).__name__})") from error
+
+    @property
+    def rests(self) -> bool:
+        """Tell whether the endpoint is left alone after a failure: asked now, it would not be asked at all."""
+        return self._clock() < self._resting_until
 
     def _rest(self, reason: str) -> EmbeddingError:
         self._reason = reason

@@ -17,12 +17,13 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from agents.runbook.database import AuditRecord
-from agents.runbook.embeddings import MAX_BATCH, Embedder
+from agents.runbook.embeddings import Embedder
 from agents.runbook.errors import EmbeddingError, StoreError, StoreRefusedError
 from agents.runbook.library import BUILT_IN, Library, Refused, load
 from agents.runbook.memory import MemoryStore
 from agents.runbook.metrics import RunbookMetrics, Used
 from agents.runbook.passages import Document, Ref, of_incident, of_runbook
+from agents.runbook.portions import Portions
 from agents.runbook.ranking import Fused, fuse, words_of
 from agents.runbook.store import Store
 from broker.contracts.excerpt import MAX_EXCERPT, Excerpt, Ranking
@@ -35,6 +36,8 @@ SEARCH_S: Final = 3.0
 """For the database's part of a search, seconds."""
 INDEX_S: Final = 30.0
 """For one pass over database and audit, seconds."""
+PROBE: Final = "orders cannot be reached"
+"""A text that every model for vectors takes: where it is refused too, the text before it was not to blame."""
 LOOK_S: Final = 5.0
 """How often files, past incidents and passages without vectors are looked for, seconds."""
 
@@ -85,6 +88,7 @@ class Shelf:
         self._refused: tuple[Refused, ...] = ()
         self._filled = False
         self._embedded_by = ""
+        self._portions = Portions()
         self._trouble = ""
         self._told = ""
 
@@ -137,8 +141,11 @@ class Shelf:
             missing = f"no vectors: {seen}"
         else:
             try:
-                rankings["vector"] = await store.by_vector(*seen)
-                how = f"full text and vectors ({seen[0]})"
+                near = await store.by_vector(*seen)
+                if near:
+                    rankings["vector"], how = near, f"full text and vectors ({seen[0]})"
+                else:  # a model that has just come in another's place
+                    missing = f"no vectors: nothing is stored of {seen[0]} yet"
             except StoreRefusedError as error:  # a stranger's numbers take away their own ranking only
                 missing = f"no vectors: {error}"
         if symptoms:
@@ -220,26 +227,50 @@ class Shelf:
                 async with self._turn:
                     if await store.put(of_incident(repaired)):
                         self._log.info("incident_learnt", incident=repaired.incident, fault_class=repaired.fault_class)
-        if self._embedder is not None:
-            await self._embed_unseen(store)
+        await self._embed_unseen(store)
 
     async def _embed_unseen(self, store: Store) -> None:
         """Embed what has no vector of the embedder that answered last, some at a time; if there is nothing, ask nobody.
 
         Another model in its place shows with the next search, and everything is embedded anew. An endpoint that is away
-        is no fault.
+        is no fault; one that fails is asked for less at once (`portions.py`).
         """
-        try:
-            while True:
-                async with self._turn:
-                    texts = await store.unseen(self._embedded_by, MAX_BATCH)
-                if not texts:
-                    return
-                embedder, vectors = await self._embed(list(texts.values()))
-                async with self._turn:
-                    await store.keep_vectors(embedder, dict(zip(texts, vectors, strict=True)))
-        except EmbeddingError:
+        if self._embedder is None or self._embedder.rests or not await self._examined():
             return
+        while True:
+            async with self._turn:
+                unseen = await store.unseen(self._embedded_by, self._portions.limit)
+            texts = self._portions.next(unseen)
+            if not texts:
+                return
+            try:
+                embedder, vectors = await self._embed(list(texts.values()))
+            except EmbeddingError:
+                self._portions.failed(list(texts.values()))
+                return
+            except asyncio.CancelledError:  # the whole pass took longer than INDEX_S
+                self._portions.failed(list(texts.values()))
+                raise
+            self._portions.answered()
+            async with self._turn:
+                await store.keep_vectors(embedder, dict(zip(texts, vectors, strict=True)))
+
+    async def _examined(self) -> bool:
+        """Find out whose fault the failure of a text alone was; tell whether the endpoint answers now."""
+        suspect, self._portions.suspect = self._portions.suspect, None
+        if suspect is None:
+            return True
+        try:
+            await self._embed([PROBE])
+        except EmbeddingError:
+            return False
+        try:
+            await self._embed([suspect])
+        except EmbeddingError as error:
+            self._portions.leave_out(suspect)
+            self._log.warning("passage_without_vector", text=suspect[:80], error=str(error))
+            return False
+        return True
 
     async def _embed(self, texts: Sequence[str]) -> tuple[str, list[list[float]]]:
         if self._embedder is None:
@@ -250,7 +281,8 @@ class Shelf:
             self._metrics.embeddings.labels("failed").inc()
             raise
         self._metrics.embeddings.labels("answered").inc()
-        self._embedded_by = found[0]
+        if found[0] != self._embedded_by:
+            self._embedded_by, self._portions = found[0], Portions()
         return found
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from broker.contracts.base import CleanText, Contract, Token
+from broker.contracts.base import CleanText, Contract, Token, added
 
 
 class Halt(Contract):
@@ -69,6 +69,8 @@ class ApprovalRequested(_Approval):
     action: str
     target: str
     why: str
+    wait_s: Annotated[float, Field(ge=0)] = added(0.0)
+    """How long the task waits, seconds; then it counts as not approved. 0: for ever."""
 
 
 class ApprovalGranted(_Approval):
@@ -84,6 +86,17 @@ class ApprovalDenied(_Approval):
     TYPE: ClassVar[str] = "approval.denied"
     _STEP: ClassVar[str] = "denied"
     reason: CleanText
+
+
+class ApprovalExpired(_Approval):
+    """Nobody granted or denied the task in time: it is not carried out."""
+
+    TYPE: ClassVar[str] = "approval.expired"
+    _STEP: ClassVar[str] = "expired"
+    action: str
+    target: str
+    wait_s: Annotated[float, Field(ge=0)]
+    """How long a person was waited for, seconds; time under a halt does not count."""
 
 
 class Timer(Contract):

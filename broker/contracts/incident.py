@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from broker.contracts.base import CleanText, Contract, Token
+from broker.contracts.base import CleanText, Contract, Token, added
 from broker.contracts.plan import QuestionText
 
 MAX_TEXT = 8_192
@@ -82,6 +82,8 @@ class IncidentClosed(Contract):
     actions: int
     """Tasks that changed the world and ended OK."""
     merged_into: Token | None = None
+    unapproved: tuple[Token, ...] = added(())
+    """Tasks that waited for a person's approval and that nobody decided on in time, oldest first."""
 
     def subject(self) -> str:
         return f"triage.incident.{self.incident}.closed"

@@ -35,6 +35,7 @@ CONTRACTS: dict[str, type[Contract]] = {
         control.ApprovalRequested,
         control.ApprovalGranted,
         control.ApprovalDenied,
+        control.ApprovalExpired,
         control.Timer,
         control.Checkpoint,
     )

@@ -32,7 +32,7 @@ Kind = Literal["publish", "timer", "cancel"]
 ONLY_DECIDED: dict[str, frozenset[str]] = {
     "scheduler": frozenset(
         {"plan.requested", "plan.accepted", "plan.rejected", "plan.executed", "task", "incident.closed"}
-        | {"approval.requested", "incident.asked"}
+        | {"approval.requested", "approval.expired", "incident.asked"}
     ),
     "planner": frozenset({"plan.prompted", "plan.proposed"}),
     "monitor": frozenset({"deviation", "verified", "incident.reported"}),

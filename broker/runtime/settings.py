@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     model, each for itself, want them. What acts in a plan that code had to mend always waits for a person."""
     question_timeout_s: Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)] = 120.0
     """How long an incident waits for the operator's answer to a clarifying question before the rulebook goes on."""
+    approval_timeout_s: Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)] = 300.0
+    """How long a task waits for a person's approval; then it counts as not approved, and another plan is asked for."""
     max_questions: Annotated[int, Field(ge=0, le=3)] = 2
     """Clarifying questions that one incident may ask; 0 takes no plan that asks."""
     report_grace_s: Seconds = 5.0

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from agents.runbook.database import let_read as let_read_runbooks
 from agents.runbook.database import prepare as prepare_runbooks
 from agents.runbook.errors import StoreDownError as RunbooksDownError
 from agents.runbook.errors import StoreError as RunbooksError
@@ -56,6 +57,7 @@ async def prepare(secrets: Path, nats_url: str, replicas: int = 1, deadline_s: f
         await prepare_audit_store(dsn, AUDITOR, auditor)
         await admit_operator(dsn, OPERATOR, operator)
         await prepare_runbooks(dsn, RUNBOOKS, runbooks)
+        await let_read_runbooks(dsn, OPERATOR)
         await let_read_repaired(dsn, RUNBOOKS)
 
     async with asyncio.TaskGroup() as group:

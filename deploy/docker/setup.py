@@ -161,6 +161,7 @@ def files(stack: Stack, master: Keyring) -> dict[str, str]:
     auditor_dsn = _dsn(AUDITOR, databases.audit_db_password, "audit-db", AUDITOR)
     operator_dsn = _dsn(OPERATOR, databases.audit_operator_password, "audit-db", AUDITOR)
     runbooks_dsn = _dsn(RUNBOOKS, databases.runbooks_db_password, "audit-db", RUNBOOKS)
+    reading_dsn = _dsn(OPERATOR, databases.audit_operator_password, "audit-db", RUNBOOKS)
     learning_dsn = _dsn(RUNBOOKS, databases.runbooks_db_password, "audit-db", AUDITOR)
     passphrases = {f"{_home_of(role)}/passphrase": f"{containers.passphrases[role]}\n" for role in _key_roles()}
     tokens = {
@@ -176,7 +177,7 @@ def files(stack: Stack, master: Keyring) -> dict[str, str]:
         f"{volumes.OPERATOR}/audit.dsn": f"{operator_dsn}\n",
         f"{volumes.role_volume('runbook')}/runbooks.dsn": f"{runbooks_dsn}\n",
         f"{volumes.role_volume('runbook')}/audit.dsn": f"{learning_dsn}\n",
-        f"{volumes.OPERATOR}/runbooks.dsn": f"{runbooks_dsn}\n",
+        f"{volumes.OPERATOR}/runbooks.dsn": f"{reading_dsn}\n",
         f"{volumes.PREPARE}/runbooks.password": f"{databases.runbooks_db_password}\n",
         f"{volumes.PREPARE}/nats-admin.password": f"{master.broker_password(ADMIN_USER)}\n",
         f"{volumes.PREPARE}/auditor.password": f"{databases.audit_db_password}\n",

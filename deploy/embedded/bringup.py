@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from agents.runbook.database import let_read as let_read_runbooks
 from agents.runbook.database import prepare as prepare_runbooks
 from auditor_svc.api import admit_operator, let_read_repaired
 from auditor_svc.api import prepare as prepare_audit_store
@@ -126,6 +127,7 @@ class BringUp:
         await prepare_audit_store(self.plan.audit_admin_dsn, "auditor")
         await admit_operator(self.plan.audit_admin_dsn, "operator", secrets.audit_operator_password)
         await prepare_runbooks(self.plan.audit_admin_dsn, "runbooks", secrets.runbooks_db_password)
+        await let_read_runbooks(self.plan.audit_admin_dsn, "operator")
         await let_read_repaired(self.plan.audit_admin_dsn, "runbooks")
 
     async def _cluster(self, name: str, admin_password: str) -> None:

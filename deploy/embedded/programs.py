@@ -98,6 +98,12 @@ class Plan:
         return postgres.dsn(self.port("audit-db"), "runbooks", password, "runbooks")
 
     @property
+    def runbooks_operator_dsn(self) -> str:
+        """The same as people's commands come to it: they read."""
+        password = self.secrets.audit_operator_password
+        return postgres.dsn(self.port("audit-db"), "operator", password, "runbooks")
+
+    @property
     def learning_dsn(self) -> str:
         """The same role's way to the two views of the audit store that it may read."""
         password = self.secrets.runbooks_db_password

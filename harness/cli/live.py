@@ -109,6 +109,7 @@ def lines(story: Story) -> list[str]:
     found += [f"seen: {item.kind} on {item.device}: {item.detail}" for item in story.deviations]
     found += [f"plan: {story.planning}"] if story.planning else []
     found += [f"question: {line}" for line in question_lines(story)]
+    found += [f"approval: {line}" for line in approval_lines(story)]
     if story.plan is not None:
         found += [f"hypothesis: {hypothesis(story.plan.hypothesis)}", f"graph: {story_graph(story)}"]
     found += [f"note: {note}" for note in story.notes]
@@ -131,6 +132,16 @@ def question_lines(story: Story) -> list[str]:
     return [f"“{story.question.question}”", f'answer with: triage answer {story.incident} "…" {wait}']
 
 
+def approval_lines(story: Story) -> list[str]:
+    """Return each task that waits for a person with how it is decided on; empty if none does."""
+    found = []
+    for asked in story.approvals.values():
+        limit = f" within {seconds(asked.wait_s)}, else it counts as not approved" if asked.wait_s else ""
+        found.append(f"{asked.task_id} waits: {asked.action} of {asked.target}; {asked.why}")
+        found.append(f"decide with: triage approve {asked.incident} {asked.task_id} (or triage deny){limit}")
+    return found
+
+
 def story_graph(story: Story) -> str:
     """Return the plan's DAG as one line: generations with arrows between them."""
     types = {name: task.type for name, task in story.tasks.items()}
@@ -151,7 +162,7 @@ def render(story: Story, *, width: int, sentence_lines: int = 2) -> RenderableTy
         seen = story.deviations[-1]
         parts.append(Text(f"seen: {seen.kind} on {seen.device}: {seen.detail}", style="magenta"))
     parts.append(Text(f"plan: {story.planning or 'waiting for the planner'}", style="cyan"))
-    parts += [Text(line, style="bold yellow") for line in question_lines(story)]
+    parts += [Text(line, style="bold yellow") for line in (*question_lines(story), *approval_lines(story))]
     if story.plan is not None:
         parts.append(Text(f"hypothesis: {hypothesis(story.plan.hypothesis)}", style="bold"))
         parts += [Text(""), graph(story, width - 4), Text("")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
@@ -12,8 +13,8 @@ from pydantic import ValidationError
 from broker.contracts.base import Contract, describe
 from broker.contracts.control import ApprovalDenied, ApprovalGranted, ApprovalRequested, Halt, Resume
 from broker.contracts.incident import IncidentAnswered, IncidentAsked
-from broker.errors import AlreadyExistsError, Refusal
-from broker.gate import Gate
+from broker.errors import AlreadyExistsError
+from harness.approvals import Wish
 from harness.cli.agents import look
 from harness.cli.context import Json, home, run
 from harness.cli.output import emit_json, grid, out, seconds
@@ -95,6 +96,23 @@ def deny(
     out.print(f"{task_id} of {incident} is denied")
 
 
+def approvals(json_: Json = False) -> None:
+    """List the tasks that wait for your approval, and how long they still do."""
+    now_us = time.time_ns() // 1_000
+    found = [wish for wish in run(_wishes) if wish.standing == "waiting"]
+    if json_:
+        emit_json([wish.request.model_dump(mode="json") | {"left_s": wish.left_s(now_us)} for wish in found])
+        return
+    for wish in found:
+        asked, left_s = wish.request, wish.left_s(now_us)
+        limit = "no limit now" if left_s is None else f"{seconds(left_s)} left, then it counts as not approved"
+        out.print(f"{asked.incident} {asked.task_id}: {asked.action} of {asked.target}; {asked.why}", markup=False)
+        how = f"triage approve {asked.incident} {asked.task_id} (or triage deny)"
+        out.print(f"  decide with: {how}; {limit}", markup=False)
+    if not found:
+        out.print("nothing waits for approval")
+
+
 def answer(
     incident: str,
     text: Annotated[str, typer.Argument(help="What you know, in your words.")],
@@ -166,26 +184,44 @@ def _checked(what: str, make: Callable[[], MessageT]) -> MessageT:
     return message
 
 
-async def _decide(answer: ApprovalGranted | ApprovalDenied) -> None:
-    """Say the answer, bound to what is asked for."""
+async def _wishes() -> tuple[Wish, ...]:
     async with connect(home()) as control:
-        asked = await _request(control, answer.incident, answer.task_id)
-        await control.say(answer.model_copy(update={"binding": asked.binding}), once=True)
+        return await control.approvals()
 
 
-async def _request(control: ControlPlane, incident: str, task_id: str) -> ApprovalRequested:
-    stored = await control.broker.last(f"triage.approval.{incident}.{task_id}.requested")
-    if stored is not None:
+async def _decide(answer: ApprovalGranted | ApprovalDenied) -> None:
+    """Say the answer, bound to what is asked for.
+
+    Raises:
+        NotFoundError: nothing was asked there. RefusedError: it is decided, or its time is over.
+    """
+    async with connect(home()) as control:
+        asked = await _waiting(control, answer.incident, answer.task_id)
         try:
-            message = Gate(control.keyring).admit(stored).message
-        except Refusal as refusal:
-            raise NotFoundError(f"the request for approval was refused by the gate: {refusal}") from refusal
-        if isinstance(message, ApprovalRequested):
-            return message
-    raise NotFoundError(f"no task {task_id} of {incident} waits for approval")
+            await control.say(answer.model_copy(update={"binding": asked.binding}), once=True)
+        except AlreadyExistsError as error:
+            raise RefusedError(f"{asked.task_id} of {asked.incident} was decided on already") from error
+
+
+_TOO_LATE = {
+    "approved": "was approved already",
+    "denied": "was denied already",
+    "expired": "was not approved in time, and the incident goes on without it",
+    "dropped": "waits no more: the incident went on without it",
+}
+
+
+async def _waiting(control: ControlPlane, incident: str, task_id: str) -> ApprovalRequested:
+    """Return what is asked for a task, or say what became of it."""
+    asked = [wish for wish in await control.approvals(incident) if wish.request.task_id == task_id]
+    if not asked:
+        raise NotFoundError(f"no task {task_id} of {incident} waits for approval; see: triage approvals")
+    if asked[-1].standing != "waiting":
+        raise RefusedError(f"{task_id} of {incident} {_TOO_LATE[asked[-1].standing]}; see: triage approvals")
+    return asked[-1].request
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (halt, resume, agents, kill, approve, deny, answer, questions):
+    for command in (halt, resume, agents, kill, approvals, approve, deny, answer, questions):
         app.command()(command)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from broker.contracts.control import ApprovalRequested
 from broker.contracts.incident import IncidentAsked
 from broker.errors import BrokerError, KeyringError
 from deploy.embedded.errors import StackError
@@ -57,9 +58,9 @@ def status(json_: Json = False) -> None:
     """Show every program of the stack: state, health, memory."""
     found = run(deployment(home()).status)
     broker_answers = any(row.healthy for row in found.programs if row.name.startswith("nats"))
-    asked = run(_open_questions) if broker_answers else []
+    asked, wishes = run(_open) if broker_answers else ([], [])
     if json_:
-        emit_json(plain(found) | {"questions": plain(asked)})
+        emit_json(plain(found) | {"questions": plain(asked), "approvals": plain(wishes)})
         return
     table = grid("program", "state", "health", "pid", "up", "memory")
     for row in found.programs:
@@ -73,15 +74,19 @@ def status(json_: Json = False) -> None:
     out.print(_summary(found))
     for question in asked:
         out.print(f"{question.incident} asks: {question.question} (triage answer)", style="yellow", markup=False)
+    for wish in wishes:
+        what = f"{wish.task_id}, {wish.action} of {wish.target}"
+        out.print(f"{wish.incident} waits for a decision on {what} (triage approvals)", style="yellow", markup=False)
 
 
-async def _open_questions() -> list[IncidentAsked]:
-    """Return what waits for the operator's answer; nothing where no broker answers, which the table shows."""
+async def _open() -> tuple[list[IncidentAsked], list[ApprovalRequested]]:
+    """Return what waits for the operator's word; nothing where no broker answers, which the table shows."""
     try:
         async with connect(home()) as control:
-            return await control.open_questions()
+            waiting = [wish.request for wish in await control.approvals() if wish.standing == "waiting"]
+            return await control.open_questions(), waiting
     except (HarnessError, BrokerError, KeyringError, StackError):
-        return []
+        return [], []
 
 
 def doctor(

@@ -18,6 +18,9 @@ from typing import Any
 from harness.llm.options import EngineOptions
 
 SEED = 42
+LONGEST_EMBEDDED = 2_048
+"""Tokens of a text that is to be one vector, at most: it must go through the model in one piece. A runbook's passage
+has up to 600 characters and 240 of titles, each of which may be some tokens in a script that the model hardly knows."""
 ENDS = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -54,6 +57,8 @@ def parameters(library: Any, options: EngineOptions) -> Any:
     wanted.sampling.temp = 0.0
     wanted.sampling.seed = SEED
     wanted.embedding = options.embeddings
+    if options.embeddings:
+        wanted.n_batch = wanted.n_ubatch = min(options.context, LONGEST_EMBEDDED)
     if options.pooled:
         wanted.pooling_type = library.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     wanted.verbosity = 2

@@ -60,7 +60,9 @@ def replan(turn: Turn, incident: Incident) -> Change:
 
 
 def give_up(turn: Turn, incident: Incident, why: str) -> Change:
-    """Close as unresolved: people must look."""
+    """Close as unresolved: people must look. What nobody approved comes first: it may have been the repair."""
+    if incident.unapproved:
+        why = f"nobody decided in time on {', '.join(incident.unapproved)}; {why}"
     return close(incident, "unresolved", why)
 
 
@@ -74,6 +76,7 @@ def close(incident: Incident, verdict: IncidentVerdict, why: str) -> Change:
                 reason=clip(why),
                 plan_version=incident.version,
                 actions=incident.actions,
+                unapproved=incident.unapproved,
             )
         ),
     )

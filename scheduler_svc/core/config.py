@@ -41,6 +41,8 @@ class SchedulerConfig(Frozen):
     the roles' setting is higher."""
     question_timeout_s: Seconds = 120.0
     """How long the operator's answer is waited for."""
+    approval_timeout_s: Annotated[float, Field(ge=0, le=3_600)] = 0.0
+    """How long a task waits for a person (docs/adr/0018). 0: for ever, as in recordings from before."""
     remembers_failed: bool = False
     """True: a replan is told what was done and seen, and no plan that failed is taken again. False here for the same
     reason; the roles decide with True."""

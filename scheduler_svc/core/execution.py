@@ -68,8 +68,9 @@ def _move(
     if task.plan_task.when is not None and not _holds(commitment, task.plan_task.when):
         return commitment.with_task(task.model_copy(update={"status": "skipped"})), ()
     if _needs_a_person(turn.config, commitment, task):
-        asked = commitment.with_task(task.model_copy(update={"status": "approval"}))
-        return asked, (_approval_request(incident, commitment, task),)
+        waits, timer = await_person(turn, incident, task.model_copy(update={"status": "approval"}))
+        request = _approval_request(turn.config, incident, commitment, task)
+        return commitment.with_task(waits), (request, *timer)
     return _dispatch(turn, incident, commitment, task)
 
 
@@ -98,7 +99,17 @@ def _needs_a_person(config: SchedulerConfig, commitment: Commitment, task: TaskS
     return entry.risk == "risky" and alone
 
 
-def _approval_request(incident: Incident, commitment: Commitment, task: TaskState) -> Publish:
+def await_person(turn: Turn, incident: Incident, task: TaskState) -> tuple[TaskState, tuple[Command, ...]]:
+    """Give a person the whole time for a decision from now on (docs/adr/0018); no timer where it may take for ever."""
+    wait_s = turn.config.approval_timeout_s
+    if not wait_s:
+        return task, ()
+    number = task.armed + 1
+    timer = turn.timer("approval-timeout", wait_s, incident.incident, task.task_id, number, task.task_id)
+    return task.model_copy(update={"armed": number, "timer_id": timer.timer.timer_id}), (timer,)
+
+
+def _approval_request(config: SchedulerConfig, incident: Incident, commitment: Commitment, task: TaskState) -> Publish:
     order, believed = task.plan_task, commitment.hypothesis
     why = f"{believed.fault_class} of {believed.target} is believed, confidence {believed.confidence:.2f}"
     return Publish(
@@ -109,6 +120,7 @@ def _approval_request(incident: Incident, commitment: Commitment, task: TaskStat
             action=order.type,
             target=order.target,
             why=f"{why}; the plan was mended: {commitment.mended}" if commitment.mended else why,
+            wait_s=config.approval_timeout_s,
         ),
         commitment.tag,
     )

@@ -76,6 +76,8 @@ def _of_incident(config: SchedulerConfig, incident: Incident, halted: bool) -> I
         yield "the open question has its answer"
     if len(incident.dialogue) > config.max_questions:
         yield f"{len(incident.dialogue)} questions were asked"
+    if len(incident.unapproved) > incident.version:
+        yield f"{len(incident.unapproved)} tasks were not approved in {incident.version} versions"
     if incident.held and not (halted and incident.phase == "planning"):
         yield "a proposal is held without a halt"
     yield from _of_bounds(incident)
@@ -120,7 +122,9 @@ def _of_task(config: SchedulerConfig, plan: Commitment, task: TaskState, halted:
     waits = task.status == "backoff" or (task.status == "running" and not halted)
     if waits and not task.timer_id:
         yield f"{task.task_id} is {task.status} without a timer"
-    if task.status not in ("running", "backoff") and task.timer_id:
+    if task.status == "approval" and config.approval_timeout_s and not halted and not task.timer_id:
+        yield f"{task.task_id} waits for a person without a timer"
+    if task.status not in ("running", "backoff", "approval") and task.timer_id:
         yield f"{task.task_id} is {task.status} and has a timer"
 
 

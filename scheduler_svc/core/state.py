@@ -15,7 +15,7 @@ States of a task of the committed plan:
 ```
    waiting ──▶ running ──▶ ok                 waiting ──▶ skipped      its `when` is false
                                               running ──▶ skipped      advice that did not come: done without
-      ▲  │        │ ├────▶ failed             approval ─▶ failed       denied
+      ▲  │        │ ├────▶ failed             approval ─▶ failed       denied, or nobody decided in time
       │  ▼        ▼ │                         waiting, approval, backoff ──▶ dropped   another task failed for good
    approval    backoff ──▶ waiting
 ```
@@ -154,6 +154,8 @@ class Incident(Frozen):
     flaps: tuple[Flap, ...] = ()
     failed: tuple[str, ...] = ()
     """Marks of the plans that failed (`repeat.py`)."""
+    unapproved: tuple[str, ...] = ()
+    """Tasks that nobody approved or denied in time, over all versions; at most one of each."""
     actions: int = 0
     """Tasks that changed the world and ended OK, over all plans that have ended."""
     ignored: Ignored = Ignored()

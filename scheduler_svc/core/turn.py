@@ -16,7 +16,15 @@ MACHINE = "scheduler"
 Change = tuple[Incident | Closed, tuple[Command, ...]]
 """What becomes of the open incident, and the commands that follow."""
 
-Purpose = Literal["planning-timeout", "replan-wait", "task-timeout", "retry", "verify-timeout", "question-timeout"]
+Purpose = Literal[
+    "planning-timeout",
+    "replan-wait",
+    "task-timeout",
+    "retry",
+    "verify-timeout",
+    "question-timeout",
+    "approval-timeout",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 
-from agents.runbook.database import AuditRecord, DatabaseStore, prepare, with_database
+from agents.runbook.database import AuditRecord, DatabaseStore, let_read, prepare, with_database
 from agents.runbook.errors import StoreDownError, StoreRefusedError
 from agents.runbook.shelf import Shelf
 from auditor_svc import api
@@ -133,6 +133,32 @@ class TestRights:
             said = await attempt(place.runbooks, statement)
             assert said in ("InsufficientPrivilegeError", "FeatureNotSupportedError"), (statement, said)
         assert await attempt(place.runbooks, "DELETE FROM documents") == ""
+
+    async def test_operators_read_what_is_searched_and_change_nothing(self, place: Place) -> None:
+        await api.admit_operator(place.audit_owner, "operator", "operator-password")
+        await let_read(place.audit_owner, "operator")
+        store = DatabaseStore(place.runbooks)
+        await store.put(document())
+        await store.close()
+        own = with_database(place.server.dsn(user="operator", password="operator-password"), "runbooks")
+        shelf = Shelf(shop_inventory(), database=DatabaseStore(own))
+        found = await shelf.search("gaierror", {"service:error:gaierror": 1.0}, 3)
+        assert (found.ranked_by, found.excerpts[0].source) == ("full text, symptoms", "mine")
+        await shelf.close()
+        for statement in (
+            "DELETE FROM documents",
+            "UPDATE passages SET body = ''",
+            "INSERT INTO documents (id) VALUES ('x')",
+            "TRUNCATE passages",
+            "TABLE schema_version",
+            "CREATE TABLE mine (x int)",
+            "SELECT set_config('role', 'runbooks', false)",
+        ):
+            assert await attempt(own, statement) != "", statement
+
+    async def test_a_login_that_is_not_there_is_let_in_by_no_name(self, place: Place) -> None:
+        with pytest.raises(StoreRefusedError, match="UndefinedObjectError"):
+            await let_read(place.audit_owner, "nobody-of-that-name")
 
     async def test_the_auditor_cannot_reach_the_runbooks(self, place: Place) -> None:
         auditor = place.server.dsn("runbooks", "auditor", "auditor-password")

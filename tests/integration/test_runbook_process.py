@@ -17,6 +17,7 @@ from agents.runbook.database import prepare, with_database
 from auditor_svc import api
 from broker.contracts.excerpt import Excerpt, decode_excerpts
 from broker.contracts.task import Result, Task
+from broker.jetstream import JetStreamBroker
 from broker.keyring import derive_role_file
 from broker.runtime.exits import Exit
 from tests.integration.conftest import Connect
@@ -90,69 +91,65 @@ async def ready(port: int) -> bool:
         return False
 
 
-@pytest.mark.asyncio
-async def test_an_order_is_answered_from_runbooks_users_files_and_past_incidents(
-    nats: NatsServer, join: Connect, server: PostgresServer, home: Path
-) -> None:
+class Desk:
+    """The scheduler's side of a broker: gives orders, takes signed answers."""
+
+    def __init__(self, scheduler: JetStreamBroker) -> None:
+        self._scheduler = scheduler
+        self._seal = signer("scheduler")
+
+    async def ask(self, number: int, **args: str | int) -> Result:
+        """Give an order and wait for its result."""
+        task = order(number, **args)
+        await self._scheduler.publish(task.subject(), self._seal.seal(task), once=True)
+        subject = task.subject().replace(".task.", ".result.")
+
+        async def answered() -> bool:
+            return await self._scheduler.last(subject) is not None
+
+        await eventually(answered, 20)
+        stored = await self._scheduler.last(subject)
+        assert stored is not None
+        message = gate("scheduler").admit(stored).message
+        assert isinstance(message, Result)
+        return message
+
+
+def found(result: Result) -> list[Excerpt]:
+    return list(decode_excerpts(str(result.meta["excerpts"])))
+
+
+async def metrics(port: int) -> str:
+    async with httpx.AsyncClient() as client:
+        return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+
+
+async def databases(server: PostgresServer) -> dict[str, str]:
+    """Make both databases, with one past incident in the audit; return the agent's settings for them."""
     owner = await asyncio.to_thread(server.new_database)
     await api.prepare(owner, "auditor", "auditor-password")
     await prepare(owner, "runbooks", PASSWORD)
     await api.let_read_repaired(owner, "runbooks")
     await audit(owner, repaired_messages("inc-1"))
     own = with_database(server.dsn(user="runbooks", password=PASSWORD), "runbooks")
-    port = free_port()
-    scheduler, seal = await join(nats, "scheduler"), signer("scheduler")
+    return {"TRIAGE_RUNBOOKS_DSN": own, "TRIAGE_AUDIT_DSN": with_database(own, owner.rpartition("/")[2])}
+
+
+@pytest.mark.asyncio
+async def test_an_order_is_answered_from_runbooks_users_files_and_past_incidents(
+    nats: NatsServer, join: Connect, server: PostgresServer, home: Path
+) -> None:
+    port, desk = free_port(), Desk(await join(nats, "scheduler"))
+    settings = {"TRIAGE_METRICS_PORT": str(port), "TRIAGE_MODEL_URL": f"http://127.0.0.1:{free_port()}/v1"}
     (home / "runbooks" / "bad.md").write_bytes(b"no runbook at all")
-
-    async def ask(number: int, **args: str | int) -> Result:
-        task = order(number, **args)
-        await scheduler.publish(task.subject(), seal.seal(task), once=True)
-        subject = task.subject().replace(".task.", ".result.")
-
-        async def answered() -> bool:
-            return await scheduler.last(subject) is not None
-
-        await eventually(answered, 20)
-        stored = await scheduler.last(subject)
-        assert stored is not None
-        message = gate("scheduler").admit(stored).message
-        assert isinstance(message, Result)
-        return message
-
-    def found(result: Result) -> list[Excerpt]:
-        return list(decode_excerpts(str(result.meta["excerpts"])))
-
-    with agent(
-        home,
-        nats.url,
-        TRIAGE_METRICS_PORT=str(port),
-        TRIAGE_RUNBOOKS_DSN=own,
-        TRIAGE_AUDIT_DSN=with_database(own, owner.rpartition("/")[2]),
-        TRIAGE_MODEL_URL=f"http://127.0.0.1:{free_port()}/v1",
-    ) as process:
+    with agent(home, nats.url, **settings, **await databases(server)) as process:
         await eventually(lambda: ready(port), 30)
-        first = await ask(1, symptoms="service:blame-database:gaierror=0.707 service:error:gaierror=0.707", k=8)
+        first = await desk.ask(1, symptoms="service:blame-database:gaierror=0.707 service:error:gaierror=0.707", k=8)
         assert (first.status, first.meta["ranked_by"]) == ("OK", "full text, symptoms")
         assert str(first.meta["missing"]).startswith("no vectors: the endpoint for vectors cannot be used")
-        assert {(item.kind, item.source) for item in found(first)} >= {
-            ("runbook", "config-drift"),
-            ("incident", "inc-1"),
-        }
-
-        (home / "runbooks" / "own.md").write_bytes(runbook_file("own", body="## Repair\nCall the quagmire team.\n"))
-
-        async def metrics() -> str:
-            async with httpx.AsyncClient() as client:
-                return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
-
-        async def taken_over() -> bool:
-            return 'triage_runbook_documents{kind="runbook"} 12.0' in await metrics()
-
-        await eventually(taken_over, 20)
-        assert [item.source for item in found(await ask(2, query="quagmire"))] == ["own"]
-        shown = await metrics()
-        assert 'triage_runbook_documents{kind="incident"} 1.0' in shown
-        assert "triage_runbook_files_refused 1.0" in shown
+        sources = {(item.kind, item.source) for item in found(first)}
+        assert sources >= {("runbook", "config-drift"), ("incident", "inc-1")}
+        await assert_a_new_file_is_taken_over(home, port, desk)
         process.terminate()
         assert await asyncio.to_thread(process.wait, 5) == Exit.OK
     log = (home / "agent.log").read_text()
@@ -160,24 +157,28 @@ async def test_an_order_is_answered_from_runbooks_users_files_and_past_incidents
     assert PASSWORD not in log
 
 
+async def assert_a_new_file_is_taken_over(home: Path, port: int, desk: Desk) -> None:
+    """Drop a runbook, and find it; what was there is still counted, and what is none is refused."""
+    (home / "runbooks" / "own.md").write_bytes(runbook_file("own", body="## Repair\nCall the quagmire team.\n"))
+
+    async def taken_over() -> bool:
+        return 'triage_runbook_documents{kind="runbook"} 12.0' in await metrics(port)
+
+    await eventually(taken_over, 20)
+    assert [item.source for item in found(await desk.ask(2, query="quagmire"))] == ["own"]
+    shown = await metrics(port)
+    assert 'triage_runbook_documents{kind="incident"} 1.0' in shown
+    assert "triage_runbook_files_refused 1.0" in shown
+
+
 @pytest.mark.asyncio
 async def test_without_any_database_it_is_ready_and_answers_from_memory(
     nats: NatsServer, join: Connect, home: Path
 ) -> None:
-    scheduler, port = await join(nats, "scheduler"), free_port()
+    port, desk = free_port(), Desk(await join(nats, "scheduler"))
     dsn = f"postgresql://runbooks:{PASSWORD}@127.0.0.1:{free_port()}/runbooks"
     with agent(home, nats.url, TRIAGE_METRICS_PORT=str(port), TRIAGE_RUNBOOKS_DSN=dsn):
         await eventually(lambda: ready(port), 30)
-        task = order(1)
-        await scheduler.publish(task.subject(), signer("scheduler").seal(task), once=True)
-
-        async def answered() -> bool:
-            return await scheduler.last("triage.result.runbook.inc-9.v1-t1.a1") is not None
-
-        await eventually(answered, 20)
-    stored = await scheduler.last("triage.result.runbook.inc-9.v1-t1.a1")
-    assert stored is not None
-    result = gate("scheduler").admit(stored).message
-    assert isinstance(result, Result)
+        result = await desk.ask(1)
     assert (result.status, result.meta["ranked_by"]) == ("OK", "full text in memory")
     assert PASSWORD not in (home / "agent.log").read_text()

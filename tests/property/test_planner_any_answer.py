@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 from broker.contracts.catalogue import CATALOGUE
 from broker.contracts.machine import Publish
 from broker.contracts.plan import MAX_QUESTION, PlanProposed
-from planner_svc.config import newest_templates
-from planner_svc.core.config import PlannerConfig
 from planner_svc.core.draft import MAX_READ
 from planner_svc.core.machine import PlannerMachine
 from planner_svc.core.state import PlannerState
 from scheduler_svc.core.validate import doubled, faults
 from tests.property.test_planner_plans import check
-from tests.support.planner_world import USERS_FAIL, Look, World, rulebook, shop
+from tests.support.planner_world import USERS_FAIL, Look, World, asking_config, shop
 
 DRIFT: dict[str, Look] = {
     "orders": {"status": "ERROR", "note": "shop-db=gaierror", "error_code": "gaierror"},
@@ -29,15 +27,7 @@ Mode = Literal["hypothesis", "full"]
 
 
 def asked(mode: Mode) -> World:
-    config = PlannerConfig(
-        inventory=shop(),
-        rulebook=rulebook(),
-        mode=mode,
-        templates=newest_templates(),
-        clear_margin=0.2,
-        asks_again=True,
-    )
-    world = World(PlannerMachine(config))
+    world = World(PlannerMachine(asking_config(mode)))
     world.seconds(3)
     world.seconds(2, DRIFT)
     world.request(attempt=2)

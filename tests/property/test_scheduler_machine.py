@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from broker.contracts.base import Contract
-from broker.contracts.control import ApprovalDenied, ApprovalGranted, ApprovalRequested, Timer
+from broker.contracts.control import ApprovalDenied, ApprovalExpired, ApprovalGranted, ApprovalRequested, Timer
 from broker.contracts.incident import IncidentClosed
 from broker.contracts.machine import CancelTimer, Event, Publish, SetTimer
 from broker.contracts.monitor import AgentLost, Deviation
@@ -267,6 +267,7 @@ class AnyJournal(RuleBasedStateMachine):
         self.an_incident_is_closed_once_and_nothing_follows()
         self.versions_grow_by_one_at_each_commit()
         self.a_risky_task_has_a_persons_word()
+        self.what_nobody_approved_in_time_is_never_carried_out()
 
     def attempts_are_bounded(self) -> None:
         assert all(order.attempt <= 3 for order in self.orders())
@@ -300,7 +301,27 @@ class AnyJournal(RuleBasedStateMachine):
         wished = {(one.incident, one.task_id) for one in self.wishes()}
         assert all((one.incident, one.task_id) in wished for one in self.orders() if one.risk == "risky")
 
+    def what_nobody_approved_in_time_is_never_carried_out(self) -> None:
+        expired = [(one.incident, one.task_id) for one in self.story.all_messages(ApprovalExpired)]
+        assert len(set(expired)) == len(expired)
+        assert set(expired) <= {(one.incident, one.task_id) for one in self.wishes()}
+        assert not set(expired) & {(one.incident, one.task_id) for one in self.orders()}
+        for closed in self.story.all_messages(IncidentClosed):
+            assert closed.unapproved == tuple(task for incident, task in expired if incident == closed.incident)
 
+
+class AnyJournalUnderALimit(AnyJournal):
+    """The same, of a scheduler that waits for a person only so long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.story = Story(config(auto_approve="safe", approval_timeout_s=7.0))
+
+
+TestAnyJournalUnderALimit = AnyJournalUnderALimit.TestCase
+TestAnyJournalUnderALimit.settings = settings(
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TestAnyJournal = AnyJournal.TestCase
 TestAnyJournal.settings = settings(
     max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -338,7 +359,7 @@ def choices(story: Story) -> tuple[list[Contract], list[Contract]]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_every_incident_comes_to_an_end_whatever_the_world_answers(data: st.DataObject) -> None:
-    story = Story(config(auto_approve="safe"))
+    story = Story(config(auto_approve="safe", approval_timeout_s=data.draw(st.sampled_from((0.0, 60.0)))))
     story.tell(reported())
     steps = 0
     while story.state.active is not None:

@@ -22,7 +22,11 @@ class AnyJournalWithQuestions(AnyJournal):
     def __init__(self) -> None:
         super().__init__()
         settings_ = config(
-            auto_approve="agreed", max_questions=MAX_QUESTIONS, question_timeout_s=9.0, remembers_failed=True
+            auto_approve="agreed",
+            max_questions=MAX_QUESTIONS,
+            question_timeout_s=9.0,
+            approval_timeout_s=7.0,
+            remembers_failed=True,
         )
         self.story = Story(settings_)
 
@@ -59,6 +63,7 @@ class AnyJournalWithQuestions(AnyJournal):
         self.attempts_are_bounded()
         self.an_incident_is_closed_once_and_nothing_follows()
         self.versions_grow_by_one_at_each_commit()
+        self.what_nobody_approved_in_time_is_never_carried_out()
         asked = self.story.all_messages(IncidentAsked)
         for name in INCIDENTS:
             numbers = [one.n for one in asked if one.incident == name]

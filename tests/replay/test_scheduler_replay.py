@@ -37,6 +37,7 @@ from tests.support.scheduler import (
 )
 
 RECORDED = Path(__file__).with_name("test_scheduler_recorded.jsonl")
+UNAPPROVED = Path(__file__).with_name("test_scheduler_unapproved.jsonl")
 FORMAT = 1
 
 
@@ -76,8 +77,8 @@ def replay(lines: list[str]) -> Difference | None:
     return None
 
 
-def recorded() -> list[str]:
-    return RECORDED.read_text(encoding="utf-8").splitlines()
+def recorded(path: Path = RECORDED) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
 
 
 def edited(lines: list[str], seq: int, old: str, new: str) -> list[str]:
@@ -105,6 +106,15 @@ def test_the_recording_holds_a_whole_life() -> None:
     said = "\n".join(recorded())
     for step in ("rejected", "accepted", "executed", "closed", "approval", "dead", "retry-", "replan-wait-"):
         assert step in said, step
+
+
+def test_the_journal_of_an_incident_that_nobody_watched_decides_the_same_bytes() -> None:
+    lines = recorded(UNAPPROVED)
+    assert replay(lines) is None
+    seq = seq_of(lines, "timer", "approval-timeout")
+    late = [line for line in lines if json.loads(line).get("seq") != seq]
+    difference = replay(late)
+    assert difference is not None, "without its expiry the incident goes another way"
 
 
 def test_an_edited_result_diverges_at_that_event_with_both_texts() -> None:
@@ -227,5 +237,24 @@ def record() -> list[str]:
     return story.lines
 
 
+def record_unapproved() -> list[str]:
+    """Play an incident that nobody watches: an approval expires, then one under a halt, and it is given up."""
+    limits = config(auto_approve="safe", approval_timeout_s=300.0, max_plan_versions=2, remembers_failed=True)
+    story = Recorder(limits)
+    story.tell(reported())
+    story.tell(proposed(plan(*LOOK_ACT, number=1)), after_s=2.0)
+    story.carry_out(story.messages(Task)[0])
+    story.fire(story.timers("approval-timeout")[0])
+    story.tell(proposed(plan(task("t1", "restart"), version=2, number=2)), after_s=2.0)
+    [timer] = story.timers("approval-timeout")
+    story.tell(HALT)
+    story.fire(timer)
+    story.tell(RESUME, after_s=60.0)
+    story.fire(story.timers("approval-timeout")[0])
+    assert [one.unapproved for one in story.messages(IncidentClosed)] == [("v1-t2", "v2-t1")]
+    return story.lines
+
+
 if __name__ == "__main__":
     RECORDED.write_text("\n".join(record()) + "\n", encoding="utf-8")
+    UNAPPROVED.write_text("\n".join(record_unapproved()) + "\n", encoding="utf-8")

@@ -21,8 +21,17 @@ class Endpoint:
     dimension: int = 8
     delay_s: float = 0.0
     raw: bytes | None = None
+    most: int = 99
+    """Texts it takes at once; more are HTTP 500, as of a server that cannot finish them."""
+    hangs_above: int = 99
+    """For more texts at once it takes half a minute."""
+    indigestible: str = ""
+    """A text that holds this is HTTP 500, as one that is longer than a real server's batch."""
+    answers: int | None = None
+    """So many requests for vectors it answers; then it says HTTP 501 to every one."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
@@ -32,9 +41,18 @@ class Endpoint:
             return 200, self.raw
         if path.endswith("/models"):
             return 200, json.dumps({"object": "list", "data": [{"id": name} for name in self.models]}).encode()
+        if self._refused(body["input"]):
+            return 501 if self.answers == 0 else 500, b'{"error":{"message":"no"}}'
         self.asked.append(body)
         rows = [{"index": n, "embedding": self.vector(text)} for n, text in enumerate(body["input"])]
         return 200, json.dumps({"object": "list", "model": body["model"], "data": rows[::-1]}).encode()
+
+    def _refused(self, texts: list[str]) -> bool:
+        if self.answers is not None and self.answers > 0:
+            self.answers -= 1
+        elif self.answers == 0:
+            return True
+        return len(texts) > self.most or any(self.indigestible in text for text in texts if self.indigestible)
 
     def vector(self, text: str) -> list[float]:
         """Return a bag of words: texts with common words lie near each other."""
@@ -61,6 +79,8 @@ def serving(endpoint: Endpoint) -> Iterator[Endpoint]:
             endpoint.keys.append(self.headers.get("Authorization"))
             status, data = endpoint.answer(self.path, body)
             time.sleep(endpoint.delay_s)
+            if len(body.get("input", ())) > endpoint.hangs_above:
+                endpoint.over.wait(30.0)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
@@ -83,6 +103,7 @@ def serving(endpoint: Endpoint) -> Iterator[Endpoint]:
     try:
         yield endpoint
     finally:
+        endpoint.over.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -17,7 +17,7 @@ from harness.evaluation.library import Case
 from harness.evaluation.tape import LogMark, record
 from injector.errors import NoEvidenceError
 from injector.fault import Spec
-from tests.support.planner_world import SECOND, START_US, UNANSWERED, USERS_FAIL, Look, sample, shop
+from tests.support.planner_world import SECOND, START_US, UNANSWERED, USERS_FAIL, Look, answered, sample, shop
 
 ORIGIN = Origin(recorded_at=datetime(2026, 1, 2, tzinfo=UTC), commit="abc1234", machine="test", platform="embedded")
 STOPPED: Look = {**UNANSWERED, "error_code": "ECONNREFUSED"}
@@ -111,23 +111,10 @@ def case_of(window: Window, **fields: Any) -> Case:
     return Case(Situation(**(values | fields)), window, "tuning")
 
 
-def answered(prompt: PlanPrompted, response: str, **fields: Any) -> PlanAnswered:
-    """Return a model's answer to a prompt."""
-    values: dict[str, Any] = {
-        "incident": prompt.incident,
-        "version": prompt.version,
-        "attempt": prompt.attempt,
-        "outcome": "ok",
-        "response": response,
-        "prompt_hash": prompt.prompt_hash,
-        "response_hash": "0" * 64,
-        "model": "test",
-        "settings": {},
-        "prompt_tokens": 900,
-        "completion_tokens": 20,
-        "elapsed_ms": 1_500.0,
-    }
-    return PlanAnswered(**(values | fields))
+def measured_answer(prompt: PlanPrompted, response: str, **fields: Any) -> PlanAnswered:
+    """Return a model's answer to a prompt, with what it took."""
+    took = {"prompt_tokens": 900, "completion_tokens": 20, "elapsed_ms": 1_500.0}
+    return answered(prompt, response, **(took | fields))
 
 
 RIGHT = '{"target":"orders","fault_class":"process_down","confidence":0.9}'

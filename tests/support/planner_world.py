@@ -13,7 +13,7 @@ from broker.contracts.inventory import Inventory
 from broker.contracts.machine import Command, Event, Publish
 from broker.contracts.plan import PlanAnswered, PlanPrompted, PlanProposed, PlanRequested
 from broker.contracts.telemetry import Metrics, Telemetry
-from planner_svc.config import load_rulebook
+from planner_svc.config import load_rulebook, newest_templates
 from planner_svc.core.config import PlannerConfig, Rulebook
 from planner_svc.core.machine import PlannerMachine
 from planner_svc.core.state import PlannerState
@@ -45,6 +45,34 @@ def rulebook() -> Rulebook:
 def config(mode: Literal["auto", "rulebook"] = "rulebook") -> PlannerConfig:
     """Return the policy's configuration for the shop."""
     return PlannerConfig(inventory=shop(), rulebook=rulebook(), mode=mode)
+
+
+def asking_config(mode: Literal["hypothesis", "full"]) -> PlannerConfig:
+    """Return the policy's configuration with all that the role's shell sets for a planner that asks a model."""
+    return PlannerConfig(
+        inventory=shop(),
+        rulebook=rulebook(),
+        mode=mode,
+        templates=newest_templates(),
+        clear_margin=0.2,
+        asks_again=True,
+    )
+
+
+def answered(prompt: PlanPrompted, response: str, **fields: Any) -> PlanAnswered:
+    """Return a model's answer to a prompt, as the model's worker says it."""
+    values: dict[str, Any] = {
+        "incident": prompt.incident,
+        "version": prompt.version,
+        "attempt": prompt.attempt,
+        "outcome": "ok",
+        "response": response,
+        "prompt_hash": prompt.prompt_hash,
+        "response_hash": "0" * 64,
+        "model": "test",
+        "settings": {},
+    }
+    return PlanAnswered(**(values | fields))
 
 
 def sample(device: str, at_us: int, look: Look | None = None) -> Telemetry:
@@ -104,18 +132,7 @@ class World:
 
     def answer(self, prompt: PlanPrompted, response: str, **fields: Any) -> None:
         """Let the model's worker answer a prompt."""
-        values: dict[str, Any] = {
-            "incident": prompt.incident,
-            "version": prompt.version,
-            "attempt": prompt.attempt,
-            "outcome": "ok",
-            "response": response,
-            "prompt_hash": prompt.prompt_hash,
-            "response_hash": "0" * 64,
-            "model": "test",
-            "settings": {},
-        }
-        self.say(PlanAnswered(**(values | fields)))
+        self.say(answered(prompt, response, **fields))
 
     def proposals(self) -> list[PlanProposed]:
         """Return every proposal so far."""

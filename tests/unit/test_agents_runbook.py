@@ -155,11 +155,12 @@ async def test_a_model_that_is_exchanged_shows_with_the_next_search(endpoint: En
     await shelf.refresh()
     endpoint.models, endpoint.dimension = ("embed-b",), 32
     found = await shelf.search("gaierror", {}, 4)
-    assert found.ranked_by == "full text and vectors (embed-b/32)"
+    assert (found.ranked_by, found.missing) == ("full text", "no vectors: nothing is stored of embed-b/32 yet")
     assert not any("vector" in item.ranks for item in found.excerpts), "nothing of the other model is compared"
     await shelf.refresh()
     assert await store.unseen("embed-b/32", 5) == {}
     found = await shelf.search("gaierror", {}, 4)
+    assert (found.ranked_by, found.missing) == ("full text and vectors (embed-b/32)", "")
     assert any("vector" in item.ranks for item in found.excerpts)
     await shelf.close()
 

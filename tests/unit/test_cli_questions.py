@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,16 +13,13 @@ from broker.contracts.base import Contract
 from broker.contracts.incident import IncidentAnswered, IncidentAsked, IncidentClosed, IncidentReported
 from broker.contracts.machine import Event
 from broker.contracts.plan import Plan, PlanAccepted, PlanProposed, PlanRequested
-from broker.memory import MemoryBroker, MemoryJournal
-from broker.port import Stored
-from broker.subjects import Role
+from broker.memory import MemoryBroker
 from harness.cli.live import lines
-from harness.control import ControlPlane
 from harness.story import Story
 from tests.support.cli import Cli, cli_of
 from tests.support.plans import plan, task
-from tests.support.signing import gate, master, signer
-from tests.support.world import shop_inventory
+from tests.support.signing import signer
+from tests.support.stage import Stage, staged
 
 PLAN: Plan = plan(task("t1"))
 
@@ -41,41 +36,9 @@ def asked(incident: str = "inc-1", n: int = 1, wait_s: float = 60.0) -> Incident
     )
 
 
-class Stage:
-    """A journal in memory, and who speaks in it."""
-
-    def __init__(self) -> None:
-        self.journal = MemoryJournal()
-        self.journal.now_us = time.time_ns() // 1_000
-
-    def say(self, role: Role, message: Contract) -> None:
-        async def body() -> None:
-            broker = MemoryBroker(self.journal, f"{role}-1", role)
-            await broker.publish(message.subject(), signer(role, journal=self.journal).seal(message))
-
-        asyncio.run(body())
-
-    def answers(self, subject: str) -> list[IncidentAnswered]:
-        async def body() -> list[Contract]:
-            broker = MemoryBroker(self.journal, "reader-1", "reader")
-            reading = broker.read(pattern=subject, follow=False)
-            return [gate("reader").admit(item).message async for item in reading if isinstance(item, Stored)]
-
-        return [message for message in asyncio.run(body()) if isinstance(message, IncidentAnswered)]
-
-
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    made = Stage()
-
-    @asynccontextmanager
-    async def connect(home: Path) -> AsyncIterator[ControlPlane]:
-        broker = MemoryBroker(made.journal, "operator-1", "operator")
-        ring = master().restricted_to("operator")
-        yield ControlPlane(home, broker, ring, signer("operator", journal=made.journal), shop_inventory())
-
-    monkeypatch.setattr("harness.cli.operate.connect", connect)
-    return made
+    return staged(monkeypatch)
 
 
 @pytest.fixture
@@ -97,7 +60,8 @@ def test_answer_goes_to_the_newest_open_question(cli: Cli, stage: Stage) -> None
         stage.say("scheduler", asked(n=n))
     stage.say("operator", IncidentAnswered(incident="inc-1", n=1, text="no"))
     assert cli("answer", "inc-1", "yes, orders").code == 0
-    assert [one.text for one in stage.answers("triage.incident.inc-1.answered.2")] == ["yes, orders"]
+    said = stage.said("triage.incident.inc-1.answered.2", IncidentAnswered)
+    assert [one.text for one in said] == ["yes, orders"]
     assert "nobody asks anything" in cli("questions").out
 
 

@@ -81,6 +81,7 @@ def test_a_platform_token_is_known_to_its_client_and_to_the_proxy_only(made: Pat
         ("audit_admin_password", {volumes.AUDIT_DB, volumes.PREPARE}),
         ("audit_db_password", {volumes.PREPARE, "role-auditor"}),
         ("audit_operator_password", {volumes.PREPARE, volumes.OPERATOR}),
+        ("runbooks_db_password", {volumes.PREPARE, volumes.role_volume("runbook")}),
         ("shop_admin_password", {volumes.SHOP_DB, volumes.SHOP_PREPARE}),
         ("orders_db_password", {volumes.SHOP_PREPARE, "shop-orders-secret"}),
         ("catalog_db_password", {volumes.SHOP_PREPARE, "shop-catalog-secret"}),

@@ -225,6 +225,8 @@ def test_roles_get_their_settings_and_nothing_else_of_the_caller(plan: Plan) -> 
     assert "scheduler-2" not in by_name
     assert by_name["auditor-1"]["TRIAGE_AUDIT_DSN"] == plan.audit_dsn
     assert plan.audit_operator_dsn not in str(by_name)
+    assert plan.runbooks_operator_dsn.startswith(f"postgresql://operator:{plan.secrets.audit_operator_password}@")
+    assert plan.runbooks_operator_dsn not in str(by_name)
 
 
 def test_no_workload_sees_the_control_plane(plan: Plan) -> None:

@@ -16,7 +16,7 @@ from harness.evaluation.evaluate import Progress, evaluate
 from harness.evaluation.judge import judge_hypothesis, judge_plan, logged, span_s
 from harness.evaluation.play import Ask, decide
 from harness.evaluation.table import About, as_json, markdown, table
-from tests.support.evaluation import NO_FAULT, RIGHT, STOP, WRONG, answered, case_of, window_of
+from tests.support.evaluation import NO_FAULT, RIGHT, STOP, WRONG, case_of, measured_answer, window_of
 from tests.support.planner_world import UNANSWERED, Look, config, rulebook
 
 CONFIG = config("rulebook")
@@ -36,7 +36,7 @@ def says(text: str, **fields: object) -> tuple[Ask, list[PlanPrompted]]:
 
     async def ask(prompt: PlanPrompted) -> PlanAnswered:
         asked.append(prompt)
-        return answered(prompt, text, **fields)
+        return measured_answer(prompt, text, **fields)
 
     return ask, asked
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 
 from broker.contracts.base import Contract
-from broker.contracts.control import ApprovalRequested, Halt, Resume
+from broker.contracts.control import ApprovalExpired, ApprovalRequested, Halt, Resume
 from broker.contracts.incident import IncidentClosed, IncidentReported
 from broker.contracts.monitor import AgentLost, Deviation, Verified
 from broker.contracts.plan import PlanAccepted, PlanRejected, PlanRequested
@@ -162,6 +162,10 @@ async def test_plans_checks_deviations_approvals_and_the_switch_are_counted(coun
     await counting.say("monitor", check)
     asked = ApprovalRequested(incident="i1", task_id="v2-t1", binding="x", action="restart", target="orders", why="x")
     await counting.say("scheduler", asked)
+    expired = ApprovalExpired(
+        incident="i1", task_id="v2-t1", binding="x", action="restart", target="orders", wait_s=300.0
+    )
+    await counting.say("scheduler", expired)
     await counting.say("operator", Halt(reason="look"))
     assert counting.value("triage_plan_version") == 2
     assert counting.value("triage_plans_requested_total") == 1
@@ -170,6 +174,7 @@ async def test_plans_checks_deviations_approvals_and_the_switch_are_counted(coun
     assert counting.value("triage_deviations_total", kind="service_down") == 1
     assert counting.value("triage_checks_total", outcome="not_ok") == 1
     assert counting.value("triage_approvals_requested_total") == 1
+    assert counting.value("triage_approvals_expired_total") == 1
     assert counting.value("triage_halted") == 1
     await counting.say("operator", Resume(reason="go on"))
     assert counting.value("triage_halted") == 0

@@ -10,11 +10,9 @@ import pytest
 from broker.contracts.catalogue import CATALOGUE
 from broker.contracts.plan import MAX_TASKS, Exchange, Hypothesis, PlanProposed, PlanTask, Reason, Tried
 from broker.contracts.task import Result
-from planner_svc.config import newest_templates
-from planner_svc.core.config import PlannerConfig
 from planner_svc.core.machine import PlannerMachine
 from tests.property.test_planner_plans import check
-from tests.support.planner_world import UNANSWERED, USERS_FAIL, Look, World, rulebook, shop
+from tests.support.planner_world import UNANSWERED, USERS_FAIL, Look, World, asking_config, shop
 
 DRIFT: dict[str, Look] = {
     "orders": {"status": "ERROR", "note": "shop-db=gaierror", "error_code": "gaierror", "success_ratio": 0.0},
@@ -28,15 +26,7 @@ Mode = Literal["hypothesis", "full"]
 
 def asked_world(looks: dict[str, Look], mode: Mode = "full", **request: Any) -> World:
     """Return a world in which the model has just been asked, with all that the role's shell sets."""
-    settings = PlannerConfig(
-        inventory=shop(),
-        rulebook=rulebook(),
-        mode=mode,
-        templates=newest_templates(),
-        clear_margin=0.2,
-        asks_again=True,
-    )
-    world = World(PlannerMachine(settings))
+    world = World(PlannerMachine(asking_config(mode)))
     world.seconds(5)
     world.seconds(3, looks)
     world.request(**request)
