@@ -1,19 +1,8 @@
 /** The page's way to the API: readings, and commands with a key that makes a second try harmless. */
 
-import type { Entry, Scalar } from "../journal/messages";
-import type { Evidence } from "../verify/proof";
-import type {
-  AgentRow,
-  Broker,
-  Done,
-  Faults,
-  Figures,
-  RecordingRow,
-  RunRow,
-  ScenarioRow,
-  Similar,
-  Snapshot,
-} from "./types";
+import type { Scalar } from "../journal/messages";
+import type { Operations } from "./schema";
+import type { Done, JournalPage, Proof, Recording, Snapshot } from "./types";
 
 const TOKEN = "triage-token";
 
@@ -93,22 +82,24 @@ export function intention(): string {
 
 const part = encodeURIComponent;
 
+type Answer<T extends keyof Operations> = Operations[T]["answer"];
+
 export const api = {
   snapshot: () => ask<Snapshot>(url("snapshot")),
   events: (after: number) => new EventSource(url("events", { after, token: token() })),
-  figures: () => ask<Figures>(url("figures")),
-  agents: () => ask<{ agents: readonly AgentRow[] }>(url("agents")),
-  faults: () => ask<Faults>(url("faults")),
-  broker: () => ask<Broker>(url("broker")),
-  scenarios: () => ask<{ scenarios: readonly ScenarioRow[] }>(url("scenarios")),
-  runs: () => ask<{ runs: readonly RunRow[] }>(url("runs")),
-  similar: (incident: string) => ask<{ similar: readonly Similar[] }>(url(`incidents/${part(incident)}/similar`)),
+  figures: () => ask<Answer<"GET /api/figures">>(url("figures")),
+  agents: () => ask<Answer<"GET /api/agents">>(url("agents")),
+  faults: () => ask<Answer<"GET /api/faults">>(url("faults")),
+  broker: () => ask<Answer<"GET /api/broker">>(url("broker")),
+  scenarios: () => ask<Answer<"GET /api/scenarios">>(url("scenarios")),
+  runs: () => ask<Answer<"GET /api/runs">>(url("runs")),
+  similar: (incident: string) =>
+    ask<Answer<"GET /api/incidents/{incident}/similar">>(url(`incidents/${part(incident)}/similar`)),
   journal: (query: { after?: number; before?: number; limit?: number; incident?: string; telemetry?: boolean }) =>
-    ask<{ entries: readonly Entry[]; next: number | null }>(url("journal", query)),
-  message: (seq: number) => ask<Evidence & { entry: Entry }>(url(`messages/${seq}`)),
-  recordings: () => ask<{ recordings: readonly RecordingRow[] }>(url("recordings")),
-  recording: (name: string) =>
-    ask<{ entries: readonly Entry[] }>(url(`recordings/${part(name)}`)),
+    ask<JournalPage>(url("journal", query)),
+  message: (seq: number) => ask<Proof>(url(`messages/${seq}`)),
+  recordings: () => ask<Answer<"GET /api/recordings">>(url("recordings")),
+  recording: (name: string) => ask<Recording>(url(`recordings/${part(name)}`)),
 
   report: (text: string, key: string) => post("incidents", { text }, key),
   answer: (incident: string, text: string, key: string) => post(`incidents/${part(incident)}/answer`, { text }, key),

@@ -96,8 +96,8 @@ function single(event: KeyboardEvent, open: Opened, playing: boolean): boolean {
 }
 
 const BUTTONS: Readonly<Record<string, string>> = {
-  ",": "One message back",
-  ".": "One message on",
+  ",": "−1: one message back",
+  ".": "+1: one message on",
   "[": "Previous decision",
   "]": "Next decision",
 };

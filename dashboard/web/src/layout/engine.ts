@@ -50,7 +50,8 @@ async function arranged(elk: ELK, { boxes, edges, direction }: Structure): Promi
     layoutOptions: {
       "elk.algorithm": "layered",
       "elk.direction": direction,
-      "elk.layered.spacing.nodeNodeBetweenLayers": "72",
+      // Room for what is written on a line.
+      "elk.layered.spacing.nodeNodeBetweenLayers": direction === "RIGHT" ? "116" : "56",
       "elk.spacing.nodeNode": "28",
       "elk.layered.nodePlacement.strategy": "NETWORK_SIMPLEX",
       "elk.layered.considerModelOrder.strategy": "NODES_AND_EDGES",

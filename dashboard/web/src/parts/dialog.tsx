@@ -13,6 +13,8 @@ export function Dialog({ title, onClose, children, wide = false }: {
   useEffect(() => {
     const dialog = ref.current;
     if (dialog && !dialog.open) dialog.showModal();
+    // The browser would focus the first control, which closes the dialog.
+    dialog?.querySelector<HTMLElement>("[data-first]")?.focus();
     return () => dialog?.close();
   }, []);
   return (

@@ -49,6 +49,17 @@ Box.displayName = "Box";
 
 const TYPES = { box: Box };
 
+const FIT = { padding: { left: "52px", top: "18px", right: "18px", bottom: "26px" }, maxZoom: 1.15 } as const;
+
+function handlesOf(node: FlowNode, down: boolean): NonNullable<BoxNode["handles"]> {
+  const at = { width: 1, height: 1 };
+  const middle = { x: node.width / 2, y: node.height / 2 };
+  return [
+    { ...at, type: "target", position: down ? Position.Top : Position.Left, x: down ? middle.x : 0, y: down ? 0 : middle.y },
+    { ...at, type: "source", position: down ? Position.Bottom : Position.Right, x: down ? middle.x : node.width, y: down ? node.height : middle.y },
+  ];
+}
+
 export interface FlowProps {
   readonly nodes: readonly FlowNode[];
   readonly edges: readonly FlowEdge[];
@@ -68,6 +79,9 @@ export default function Flow({ nodes, edges, places, down, selected, onSelect, l
         position: places[node.id] ?? { x: 0, y: 0 },
         width: node.width,
         height: node.height,
+        // Known beforehand, so that a new state of a box neither measures it anew nor drops its lines meanwhile.
+        measured: { width: node.width, height: node.height },
+        handles: handlesOf(node, down),
         data: { content: node.content, down },
         selected: node.id === selected,
         draggable: false,
@@ -97,7 +111,7 @@ export default function Flow({ nodes, edges, places, down, selected, onSelect, l
         edges={lines}
         nodeTypes={TYPES}
         fitView
-        fitViewOptions={{ padding: 0.08, maxZoom: 1.15 }}
+        fitViewOptions={FIT}
         minZoom={0.15}
         maxZoom={2}
         nodesDraggable={false}
@@ -126,7 +140,7 @@ export default function Flow({ nodes, edges, places, down, selected, onSelect, l
 function Refit({ shape }: { shape: string }) {
   const { fitView } = useReactFlow();
   useEffect(() => {
-    const fit = (): void => void fitView({ padding: 0.08, maxZoom: 1.15 });
+    const fit = (): void => void fitView(FIT);
     const id = requestAnimationFrame(fit);
     window.addEventListener("resize", fit);
     return () => {

@@ -54,7 +54,7 @@ export function Palette({ onClose, actions }: { onClose: () => void; actions: re
         aria-activedescendant={found[at] ? `palette-${at}` : undefined}
         aria-label="What to open"
         placeholder="View, incident, service, agent, message number…"
-        autoFocus
+        data-first
         value={query}
         onChange={(event) => {
           setQuery(event.target.value);

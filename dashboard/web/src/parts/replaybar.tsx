@@ -21,13 +21,13 @@ export function ReplayBar({ state }: { state: Player }) {
         <button type="button" title="Previous decision ([)" aria-label="Previous decision" disabled={!tape} onClick={() => tape && player.seek(tape.previousDecision(count))}>
           <Icon name="first" />
         </button>
-        <button type="button" title="One message back (,)" aria-label="One message back" disabled={!tape} onClick={() => tape && player.seek(tape.step(count, -1))}>
+        <button type="button" title="One message back (,)" aria-label="−1: one message back" disabled={!tape} onClick={() => tape && player.seek(tape.step(count, -1))}>
           −1
         </button>
         <button type="button" className="primary" title="Play or pause (space)" aria-label={playing ? "Pause" : "Play"} disabled={!tape} onClick={() => (playing ? player.pause() : player.play())}>
           <Icon name={playing ? "pause" : "play"} />
         </button>
-        <button type="button" title="One message on (.)" aria-label="One message on" disabled={!tape} onClick={() => tape && player.seek(tape.step(count, 1))}>
+        <button type="button" title="One message on (.)" aria-label="+1: one message on" disabled={!tape} onClick={() => tape && player.seek(tape.step(count, 1))}>
           +1
         </button>
         <button type="button" title="Next decision (])" aria-label="Next decision" disabled={!tape} onClick={() => tape && player.seek(tape.nextDecision(count))}>

@@ -95,10 +95,10 @@ async function pages(incident: string): Promise<readonly Entry[]> {
   const all: Entry[] = [];
   // With what stood around it: telemetry, agents that came and went, the halt.
   let after: number | null = Math.max(0, first.seq - 40);
-  while (after !== null && after < last.seq + 20) {
+  while (after !== null && after < last.seq) {
     const page: { entries: readonly Entry[]; next: number | null } = await api.journal({
       after,
-      before: last.seq + 20,
+      before: last.seq + 1,
       limit: PAGE,
       telemetry: true,
     });

@@ -104,7 +104,8 @@ export function ApprovalCard({ approval }: { approval: ApprovalView }) {
   const deny = useCommand();
   const step = stepOf(world, approval);
   const entry = snapshot?.catalogue[approval.action];
-  const risk = entry?.risk ?? "risky";
+  // What the catalogue does not know is treated as risky.
+  const risk = entry?.risk === "safe" || entry?.risk === "read" ? entry.risk : "risky";
   const leaning = leansOn(approval.target, snapshot?.inventory.devices ?? []);
   const mustType = risk === "risky";
   const evidence = Object.values(step?.plan.tasks ?? {}).filter((task) => task.sentence);
@@ -131,7 +132,9 @@ export function ApprovalCard({ approval }: { approval: ApprovalView }) {
         <div className="decide">
           {mustType ? (
             <label>
-              Type <strong>{approval.target}</strong> to approve
+              <span>
+                Type <strong>{approval.target}</strong> to approve
+              </span>
               <input type="text" autoComplete="off" spellCheck={false} value={typed} onChange={(event) => setTyped(event.target.value)} />
             </label>
           ) : null}

@@ -6,6 +6,7 @@ import { useLive } from "../app/store";
 import { Badge, CopyCommand, Empty, Failure, Moment, Panel } from "../parts/basic";
 import { percent, span } from "../parts/format";
 import { Icon } from "../parts/icons";
+import { lookOfEntry, sentenceOf } from "../parts/rows";
 import { lookOf, phaseLook, type Look } from "../parts/states";
 import { PROMISED_MS } from "../world/agents";
 import type { World } from "../world/model";
@@ -20,6 +21,7 @@ export default function Overview() {
         <Incidents />
         <Health />
       </div>
+      <Latest />
     </>
   );
 }
@@ -92,6 +94,29 @@ function Reading({ name, ms, promised, to }: { name: string; ms: number | null; 
         </span>
       )}
     </a>
+  );
+}
+
+const LATEST = 8;
+
+/** What was said last: a glance before the timeline. */
+function Latest() {
+  const { world } = useShown();
+  const rows = world.entries.slice(-LATEST).reverse();
+  return (
+    <Panel title="Latest" aside={<a href={href("timeline")}>Timeline</a>}>
+      {rows.length === 0 ? <Empty>The journal is empty.</Empty> : null}
+      <ul className="log">
+        {rows.map((entry) => (
+          <li key={entry.seq}>
+            <a href={href("timeline", { seq: String(entry.seq) })}>
+              <Moment us={entry.time_us} />
+            </a>{" "}
+            <Badge look={lookOfEntry(entry)} /> {sentenceOf(entry)}
+          </li>
+        ))}
+      </ul>
+    </Panel>
   );
 }
 

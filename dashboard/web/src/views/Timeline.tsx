@@ -212,6 +212,7 @@ function Rows({ lines, chosen }: { lines: readonly Line[]; chosen: number | null
   };
   if (lines.length === 0) return <Empty>No row fits.</Empty>;
   const [first, last] = windowOf(view[0], view[1], row, lines.length);
+  const drawn = lines.slice(first, last);
   return (
     <div
       ref={box}
@@ -220,7 +221,7 @@ function Rows({ lines, chosen }: { lines: readonly Line[]; chosen: number | null
       tabIndex={0}
       data-list
       aria-label="Messages, newest first. j and k or the arrows move."
-      aria-activedescendant={chosen === null ? undefined : `row-${chosen}`}
+      aria-activedescendant={drawn.some((line) => line.kind === "entry" && line.entry.seq === chosen) ? `row-${chosen}` : undefined}
       onScroll={(event) => setView([event.currentTarget.scrollTop, event.currentTarget.clientHeight])}
       onKeyDown={(event) => {
         if (event.key === "ArrowDown" || event.key === "j") move(1);
@@ -231,7 +232,7 @@ function Rows({ lines, chosen }: { lines: readonly Line[]; chosen: number | null
       }}
     >
       <div style={{ height: lines.length * row, position: "relative" }} role="presentation">
-        {lines.slice(first, last).map((line, index) => (
+        {drawn.map((line, index) => (
           <Row key={keyOf(line)} line={line} top={(first + index) * row} height={row} chosen={chosen} />
         ))}
       </div>
