@@ -7,7 +7,10 @@ import type { Entry } from "../journal/messages";
 import type { World } from "../world/model";
 import { Tape } from "./tape";
 
-const PAGE = 2_000;
+/** Entries asked for at once; the API gives no more. */
+const PAGE = 500;
+/** Messages before an incident that are replayed too: what the world was like. */
+const BEFORE = 40;
 /** No gap of a replay lasts longer than this, milliseconds. */
 const LONGEST_MS = 1_200;
 
@@ -87,25 +90,27 @@ async function load(source: string): Promise<readonly Entry[]> {
   throw new Error(`nothing can be replayed from ${source}`);
 }
 
-async function pages(incident: string): Promise<readonly Entry[]> {
-  const own = await api.journal({ incident, limit: PAGE });
-  const first = own.entries[0];
-  const last = own.entries.at(-1);
-  if (!first || !last) throw new Error(`the journal holds nothing of ${incident} any more`);
-  const all: Entry[] = [];
-  // With what stood around it: telemetry, agents that came and went, the halt.
-  let after: number | null = Math.max(0, first.seq - 40);
-  while (after !== null && after < last.seq) {
-    const page: { entries: readonly Entry[]; next: number | null } = await api.journal({
-      after,
-      before: last.seq + 1,
-      limit: PAGE,
-      telemetry: true,
-    });
-    all.push(...page.entries);
-    after = page.next;
+type Wanted = Parameters<typeof api.journal>[0];
+
+/** Every entry of the journal behind `start` and up to `end`, in its order. */
+async function all(wanted: Wanted, start: number, end = Infinity): Promise<readonly Entry[]> {
+  const found: Entry[] = [];
+  let after: number | null = start;
+  while (after !== null) {
+    const page: Awaited<ReturnType<typeof api.journal>> = await api.journal({ ...wanted, after, limit: PAGE });
+    found.push(...page.entries);
+    after = page.next !== null && page.next < end ? page.next : null;
   }
-  return all;
+  return found.filter((entry) => entry.seq <= end);
+}
+
+async function pages(incident: string): Promise<readonly Entry[]> {
+  const own = await all({ incident }, 0);
+  const first = own[0];
+  const last = own.at(-1);
+  if (!first || !last) throw new Error(`the journal holds nothing of ${incident} any more`);
+  // With what stood around it: telemetry, agents that came and went, the halt.
+  return all({ telemetry: true }, Math.max(0, first.seq - BEFORE), last.seq);
 }
 
 /** The player, loading what the address names. */

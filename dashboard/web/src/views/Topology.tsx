@@ -39,11 +39,14 @@ export default function Topology() {
   const devices = snapshot?.inventory.devices ?? [];
   const structure = useMemo(() => structureOf(devices, narrow), [devices, narrow]);
   const base = useLayout(structure);
-  const agents = useMemo(() => agentNames(world), [world.agents]);
+  const rows = useReading(api.agents, `agents${besides}`, 10_000);
+  // Who connected before the monitor did is not in the journal.
+  const known = useMemo(() => (live ? (rows.data?.agents ?? []) : []).filter((row) => row.connected !== null), [rows.data, live]);
+  const agents = useMemo(() => agentNames(world, known.map((row) => row.agent)), [world.agents, known]);
   const open = live ? (faults.data?.open ?? []) : [];
   const nodes = useMemo(
-    () => [...devices.map((device) => deviceNode(device, world, open, nowUs)), ...agents.map((name) => agentNode(world.agents[name]!))],
-    [devices, world, open, nowUs, agents],
+    () => [...devices.map((device) => deviceNode(device, world, open, nowUs)), ...agents.map((name) => agentNode(name, world.agents[name], known.find((row) => row.agent === name)?.connected ?? false))],
+    [devices, world, open, nowUs, agents, known],
   );
   const edges = useMemo(() => edgesOf(devices, world), [devices, world]);
   const places = useMemo(() => (base ? withAgents(base, structure, agents) : null), [base, structure, agents]);
@@ -86,11 +89,11 @@ function structureOf(devices: readonly Device[], narrow: boolean): Structure {
   };
 }
 
-function agentNames(world: World): readonly string[] {
-  return Object.values(world.agents)
+function agentNames(world: World, besides: readonly string[]): readonly string[] {
+  const said = Object.values(world.agents)
     .filter((agent) => ["log", "metric", "action", "runbook"].includes(agent.role))
-    .map((agent) => agent.instance)
-    .sort();
+    .map((agent) => agent.instance);
+  return [...new Set([...said, ...besides])].sort();
 }
 
 /** Agents stand in rows of their own below the services: coming and going moves no service. */
@@ -148,19 +151,19 @@ export function faultsAt(name: string, faults: readonly OpenFault[]): readonly O
   return faults.filter((fault) => fault.target === name || fault.target.split("--")[0] === name);
 }
 
-function agentNode(agent: AgentView): FlowNode {
-  const look = AGENT[agent.state];
-  const work = agent.works[0];
+function agentNode(name: string, agent: AgentView | undefined, connected: boolean): FlowNode {
+  const look = AGENT[agent?.state ?? (connected ? "up" : "unknown")];
+  const work = agent?.works[0];
   return {
-    id: agent.instance,
+    id: name,
     width: WIDTH,
     height: AGENT_HEIGHT,
-    label: `Agent ${agent.instance}: ${look.word}${work ? `, works on ${work.taskId}` : ""}. F12 or Shift K kills it.`,
+    label: `Agent ${name}: ${look.word}${work ? `, works on ${work.taskId}` : ""}. F12 or Shift K kills it.`,
     content: (
-      <div className={`node agent tone-${look.tone}`} data-agent={agent.instance}>
+      <div className={`node agent tone-${look.tone}`} data-agent={name}>
         <div className="node-head">
           <Icon name="agent" />
-          <strong>{agent.instance}</strong>
+          <strong>{name}</strong>
         </div>
         <div className="node-foot">
           <Badge look={look} />
