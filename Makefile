@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum
 
 LLM_STAMP = $(VENV)/.installed-llm-$(shell cat requirements-llm.lock | cksum | cut -d' ' -f1)
 
-.PHONY: demo demo-docker test setup setup-llm try-llm lint unit bench nightly bench-docker images stand-ins lock clean
+.PHONY: web web-test ui demo demo-docker test setup setup-llm try-llm lint unit bench nightly bench-docker images stand-ins lock clean
 
 demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
 	$(BIN)/triage demo
@@ -28,7 +28,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(BIN)/python -m compileall -q broker planner_svc scheduler_svc monitor_svc auditor_svc agents services injector harness deploy
+	$(BIN)/python -m compileall -q broker planner_svc scheduler_svc monitor_svc auditor_svc agents services injector harness deploy dashboard/api
 	rm -f $(VENV)/.installed-*
 	touch $@
 
@@ -48,9 +48,31 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m deploy.schemas --check
+	$(BIN)/python -m dashboard.api.schema --check
 
 unit: setup  ## only the rings that need no server: seconds
 	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "$(QUICK)"
+
+WEB := dashboard/web
+NODE := PYTHON=$(abspath $(BIN)/python) $(WEB)/scripts/with-node
+
+web: $(WEB)/dist/index.html  ## build the dashboard's page, with this machine's Node or a wheel's
+
+$(WEB)/node_modules/.package-lock.json: $(STAMP) $(WEB)/package-lock.json
+	$(NODE) npm install --no-save --no-audit --no-fund --loglevel=error  # not `ci`: it wants every platform's optional binaries in the lock
+	touch $@
+
+$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(WEB)/index.html $(WEB)/vite.config.ts $(shell find $(WEB)/src -type f)
+	$(NODE) npm run --silent build -- --logLevel warn
+
+web-test: web  ## the page's types, its tests, its client against the API's document, its weight
+	$(NODE) node scripts/client.mjs --check
+	$(NODE) npm run --silent check
+	$(NODE) npm run --silent test
+	$(NODE) npm run --silent size
+
+ui: setup web  ## drive the built page in Debian's Chromium
+	$(BIN)/python -m pytest tests/ui -m ui
 
 bench: setup  ## the figures of the README, measured on this machine
 	$(BIN)/python -m harness.bench

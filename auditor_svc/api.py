@@ -39,6 +39,16 @@ from auditor_svc.reading import (
     read_scenario_runs,
     read_story,
 )
+from auditor_svc.reading_journal import (
+    AuditedMessage,
+    AuditedPlace,
+    Repaired,
+    read_incident_page,
+    read_messages,
+    read_place,
+    read_repaired,
+    read_row_hashes,
+)
 from auditor_svc.report import Fault, Report
 from auditor_svc.store import ScenarioRun, Store
 from auditor_svc.verify import Verifier, verify
@@ -46,6 +56,8 @@ from broker.contracts.control import Checkpoint
 
 __all__ = [
     "AuditError",
+    "AuditedMessage",
+    "AuditedPlace",
     "ExportError",
     "Fault",
     "HeadMovedError",
@@ -55,6 +67,7 @@ __all__ = [
     "LlmRun",
     "MigrationError",
     "PlanRecord",
+    "Repaired",
     "Report",
     "ResultRecord",
     "ScenarioRun",
@@ -64,15 +77,20 @@ __all__ = [
     "TimelineEntry",
     "admit_operator",
     "export",
+    "incident_page",
     "incident_story",
     "incidents",
     "let_read_repaired",
     "llm_records",
     "llm_runs",
+    "messages",
+    "place",
     "plain",
     "prepare",
     "record_scenario_run",
     "refusal_counts",
+    "repaired",
+    "row_hashes",
     "scenario_runs",
     "verify",
     "verify_database",
@@ -197,10 +215,50 @@ async def incident_story(dsn: str, incident: str) -> IncidentStory | None:
         return await read_story(store, incident)
 
 
-async def llm_runs(dsn: str, limit: int = 50) -> tuple[LlmRun, ...]:
-    """Return the newest model runs, newest first."""
+async def incident_page(dsn: str, limit: int, before: int | None = None) -> tuple[IncidentSummary, ...]:
+    """Return incidents reported before a journal sequence (None: the newest), newest first."""
     async with _opened(dsn) as store:
-        return await read_llm_runs(store, limit=limit)
+        return await read_incident_page(store, limit, before)
+
+
+async def llm_runs(dsn: str, limit: int = 50, before: int | None = None) -> tuple[LlmRun, ...]:
+    """Return the newest model runs (before a journal sequence), newest first."""
+    async with _opened(dsn) as store:
+        return await read_llm_runs(store, limit=limit, before=before)
+
+
+async def messages(
+    dsn: str,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int,
+    incident: str | None = None,
+    telemetry: bool = False,
+) -> tuple[AuditedMessage, ...]:
+    """Return a page of the trail; see `reading_journal.read_messages`."""
+    async with _opened(dsn) as store:
+        return await read_messages(
+            store, after=after, before=before, limit=limit, incident=incident, telemetry=telemetry
+        )
+
+
+async def place(dsn: str, journal_seq: int) -> AuditedPlace | None:
+    """Return one message with its place in the chain, or None if the auditor has not written it."""
+    async with _opened(dsn) as store:
+        return await read_place(store, journal_seq)
+
+
+async def repaired(dsn: str, limit: int = 200) -> tuple[Repaired, ...]:
+    """Return the newest incidents that were repaired, newest first."""
+    async with _opened(dsn) as store:
+        return await read_repaired(store, limit)
+
+
+async def row_hashes(dsn: str, seqs: list[int]) -> dict[int, str]:
+    """Return the hashes, hex, of the rows of these journal sequences that the auditor has written."""
+    async with _opened(dsn) as store:
+        return await read_row_hashes(store, seqs)
 
 
 async def llm_records(dsn: str, run_id: str) -> tuple[LlmRecord, ...]:

@@ -217,13 +217,15 @@ async def read_story(store: Store, incident: str) -> IncidentStory | None:
     )
 
 
-async def read_llm_runs(store: Store, *, incident: str | None = None, limit: int = 1_000) -> tuple[LlmRun, ...]:
-    """Return one incident's model runs in order, or the newest of all, newest first."""
+async def read_llm_runs(
+    store: Store, *, incident: str | None = None, limit: int = 1_000, before: int | None = None
+) -> tuple[LlmRun, ...]:
+    """Return one incident's model runs in order, or the newest of all (before a journal sequence), newest first."""
     where, order = ("incident = $2", "ASC") if incident is not None else ("$2::text IS NULL", "DESC")
-    query = f"SELECT * FROM llm_runs WHERE {where} ORDER BY journal_seq {order} LIMIT $1"  # noqa: S608 - our own words
-    return tuple(
-        LlmRun(**_unpacked(row, "prompt", "model_config")) for row in await store.fetch(query, limit, incident)
-    )
+    query = f"""SELECT * FROM llm_runs WHERE {where} AND ($3::bigint IS NULL OR journal_seq < $3)
+                ORDER BY journal_seq {order} LIMIT $1"""  # noqa: S608 - our own words
+    rows = await store.fetch(query, limit, incident, before)
+    return tuple(LlmRun(**_unpacked(row, "prompt", "model_config")) for row in rows)
 
 
 _OF_ANSWER = ("template", "template_hash", "schema_hash", "structured", "fingerprint", "finish_reason", "timings")

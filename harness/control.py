@@ -56,19 +56,26 @@ class ControlPlane:
     signer: Signer
     inventory: Inventory
 
-    async def say(self, message: Contract, *, once: bool = False, fence: Fence | None = None) -> int:
+    async def say(
+        self, message: Contract, *, once: bool = False, fence: Fence | None = None, message_id: str | None = None
+    ) -> int:
         """Sign and publish a message; return its journal sequence, microsecond-stamped by the broker.
 
         Halt and Resume stand until the other is said, however old they grow.
 
+        Args:
+            message_id: a second message with the same one within five minutes is not stored; each has its own unless
+                given.
+
         Raises:
             FencedError: something newer than the fence says was said meanwhile; nothing was stored.
+            DuplicateError: a message with this id was stored before.
         """
         return await self.broker.publish(
             message.subject(),
             self.signer.seal(message),
             once=once,
-            message_id=secrets.token_hex(16),
+            message_id=message_id or secrets.token_hex(16),
             fence=fence,
             lasting=isinstance(message, Halt | Resume),
         )
@@ -206,8 +213,11 @@ def too_long(length: str) -> str:
 
 
 @asynccontextmanager
-async def connect(home: Path) -> AsyncIterator[ControlPlane]:
+async def connect(home: Path, *, sender: str = "cli") -> AsyncIterator[ControlPlane]:
     """Open the operator's connection to the stack under `home`.
+
+    Args:
+        sender: what signs as `operator/<sender>`.
 
     Raises:
         StackDownError: there is none, or it does not answer. KeyringError: the passphrase does not open the keys.
@@ -221,6 +231,6 @@ async def connect(home: Path) -> AsyncIterator[ControlPlane]:
     except BrokerDownError as error:
         raise StackDownError(f"the stack under {home} does not answer: {error}; see: triage status") from error
     try:
-        yield ControlPlane(home, broker, ring, Signer("operator", "cli", ring), site.inventory)
+        yield ControlPlane(home, broker, ring, Signer("operator", sender, ring), site.inventory)
     finally:
         await broker.close()

@@ -75,6 +75,7 @@ class Embedded:
             runbooks_dsn=plan.runbooks_operator_dsn,
             keys=self.keys(),
             checkpoints=place.root / "audit-checkpoints.jsonl",
+            monitor_url=f"http://{HOST}:{port(record.port_base, 'nats-monitoring')}",
         )
 
     def keys(self) -> KeyPlace:

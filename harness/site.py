@@ -75,6 +75,8 @@ class Site:
     """Of the runbooks' database, with the operators' login, which only reads; holds a password."""
     checkpoints: Path
     """The auditor's own copy of its signed checkpoints, outside the database."""
+    monitor_url: str | None = None
+    """The broker's own monitoring (`http://host:port`), where it can be reached."""
 
 
 @dataclass(frozen=True, slots=True)

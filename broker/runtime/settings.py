@@ -107,6 +107,13 @@ class Settings(BaseSettings):
     auto_approve: Literal["safe", "agreed", "risky"] = "risky"
     """Highest risk that is carried out without a person's approval; agreed lets risky actions go where rulebook and
     model, each for itself, want them. What acts in a plan that code had to mend always waits for a person."""
+    dashboard_host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]+$")] = "127.0.0.1"
+    """Address that the dashboard listens on; any but loopback needs `dashboard_token_file`."""
+    dashboard_port: Annotated[int, Field(ge=0, le=65_535)] = 17_480
+    """TCP port of the dashboard; 0 takes a free one."""
+    dashboard_token_file: Path | None = None
+    """File, private to its owner, whose first line everybody must show who asks the dashboard anything."""
+
     question_timeout_s: Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)] = 120.0
     """How long an incident waits for the operator's answer to a clarifying question before the rulebook goes on."""
     approval_timeout_s: Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)] = 300.0

@@ -14,6 +14,7 @@ import typer
 from harness import leash
 from harness.cli import (
     audit,
+    dashboard,
     demo,
     faults,
     incidents,
@@ -42,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (stack, incidents, faults, runs, recordings, operate, demo):
+for module in (stack, incidents, faults, runs, recordings, operate, demo, dashboard):
     module.register(app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")

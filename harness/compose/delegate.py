@@ -14,7 +14,7 @@ INSIDE_HOME = PurePosixPath("/var/lib/triage/home")
 EXCHANGE = INSIDE_HOME / "recordings"
 WITH_VALUE = frozenset({"--home", "--platform"})
 """Options of `triage` itself that take a value."""
-HERE = frozenset({"up", "down", "doctor", "demo", "replay", "scenarios", "rulebook"})
+HERE = frozenset({"up", "down", "doctor", "demo", "replay", "scenarios", "rulebook", "dashboard"})
 """Commands that the host carries out: they change the stack, or need none."""
 LIVE = "live"
 """What `triage diff` is given for the running stack's journal."""

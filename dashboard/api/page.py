@@ -1,0 +1,41 @@
+"""The built page, served as files; a plain page that says what is missing where it was not built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+DIST: Final = Path(__file__).resolve().parents[1] / "web" / "dist"
+MISSING: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Agentic Triage</title>
+<body><h1>The page was not built</h1>
+<p>The API is here (<a href="api/openapi.json">its description</a>), but this installation holds no built page.</p>
+<p>In a checkout, build it with <code>make web</code> and load this address again.</p></body></html>
+"""
+
+
+def mount(api: FastAPI, dist: Path | None = None) -> None:
+    """Serve the page of a folder at `/`."""
+    folder = dist or DIST
+
+    @api.get("/", include_in_schema=False)
+    async def index() -> Response:
+        file = folder / "index.html"
+        if not file.is_file():
+            return HTMLResponse(MISSING)
+        return FileResponse(file, headers={"Cache-Control": "no-cache"})
+
+    if folder.is_dir():
+        api.mount("/", _Files(directory=folder), name="page")
+
+
+class _Files(StaticFiles):
+    """Built files have their hash in their name, and may be kept for ever."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]  # passed on as it came
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
