@@ -25,6 +25,12 @@ CLASSES = {
     "reset": "connection broken",
     "decode": "cannot decode what it read",
     "upstream": "an error from below",
+    "too_many_connections": "no connection left",
+    "no_privilege": "privilege missing",
+    "no_such_column": "its query does not fit the tables",
+    "own_bug": "a bug of its own",
+    "descriptors": "no file descriptor left",
+    "cache_full": "cache full",
 }
 """Words for the rulebook's error classes; a class that is not here stands by its name."""
 SELDOM = 0.7

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from broker.contracts.base import Frozen, Token
 from broker.contracts.inventory import Device, DeviceKind, Inventory, Objective, Probe
 from services.inventory.ports import port
+from services.shop import grants as shop
 
 HOST = "127.0.0.1"
 TRAFFIC_RATE = 20.0
@@ -32,12 +33,11 @@ class Grant(Frozen):
     @property
     def statement(self) -> str:
         """Return it as SQL; to say it again changes nothing."""
-        return f"GRANT {', '.join(self.privileges)} ON {self.table} TO {self.role}"
+        return shop.Granted(self.database, self.table, self.role, self.privileges).statement
 
 
-GRANTS = (
-    Grant(database="catalog", table="products", role="catalog", privileges=("SELECT",)),
-    Grant(database="orders", table="orders", role="orders", privileges=("SELECT", "INSERT", "UPDATE")),
+GRANTS = tuple(
+    Grant(database=item.database, table=item.table, role=item.role, privileges=item.privileges) for item in shop.GRANTS
 )
 """What the shop's services may do in its database (made by services/shop/schema.py)."""
 

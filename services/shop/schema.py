@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from services.inventory.declared import GRANTS
 from services.shop.database import Administration, administration
+from services.shop.grants import GRANTS
 from services.shop.products import PRODUCTS
 
 CATALOG_TABLES = """
