@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broker.contracts.base import Contract
-from broker.contracts.control import ApprovalDenied, ApprovalGranted, ApprovalRequested, Halt, Resume
+from broker.contracts.control import ApprovalDenied, ApprovalExpired, ApprovalGranted, ApprovalRequested, Halt, Resume
 from broker.contracts.incident import IncidentAnswered, IncidentAsked, IncidentClosed, IncidentReported
 from broker.contracts.monitor import AgentLost, AgentUp
 from broker.contracts.plan import PlanAccepted, PlanExecuted, PlanProposed, PlanRejected, PlanRequested
@@ -152,6 +152,14 @@ def test_the_first_word_counts() -> None:
     denied = ApprovalDenied(incident="inc-1", task_id="v1-t2", binding="b1", reason="no")
     view = after(reported(), requested(), asked(), denied, granted())
     assert [item.state for item in only(view).approvals] == ["denied"]
+
+
+def test_an_approval_that_nobody_decides_on_expires_by_the_schedulers_word() -> None:
+    late = ApprovalExpired(
+        incident="inc-1", task_id="v1-t2", binding="b1", action="restart", target="orders", wait_s=300.0
+    )
+    view = after(reported(), requested(), asked("b1"), late, granted("b1"))
+    assert [item.state for item in only(view).approvals] == ["expired"]
 
 
 def test_an_approval_expires_with_its_incident() -> None:

@@ -36,6 +36,7 @@ class Servers:
         monkeypatch.setattr(prepare, "prepare_audit_store", self.database)
         monkeypatch.setattr(prepare, "admit_operator", self.operator)
         monkeypatch.setattr(prepare, "prepare_runbooks", self.runbooks)
+        monkeypatch.setattr(prepare, "let_read_runbooks", self.reader)
         monkeypatch.setattr(prepare, "let_read_repaired", self.views)
 
     async def broker(self, url: str, password: str, replicas: int) -> None:
@@ -58,6 +59,9 @@ class Servers:
         if len([row for row in self.asked if row[0] == "runbooks"]) <= self.down_for:
             raise RunbooksDownError("nobody listens")
 
+    async def reader(self, dsn: str, role: str) -> None:
+        self.asked.append(("reader", dsn, role))
+
     async def views(self, dsn: str, role: str) -> None:
         self.asked.append(("views", dsn, role))
 
@@ -69,7 +73,10 @@ def test_servers_that_are_still_starting_are_waited_for(secrets: Path, monkeypat
     assert servers.asked.count(("database", "audit-admin.dsn", "auditor", "auditor.password")) == 7
     assert servers.asked.count(("operator", "audit-admin.dsn", "operator", "operator.password")) == 4
     assert servers.asked.count(("runbooks", "audit-admin.dsn", "runbooks", "runbooks.password")) == 4
-    assert servers.asked[-1] == ("views", "audit-admin.dsn", "runbooks")
+    assert servers.asked[-2:] == [
+        ("reader", "audit-admin.dsn", "operator"),
+        ("views", "audit-admin.dsn", "runbooks"),
+    ]
 
 
 def test_three_nodes_keep_the_journal_of_a_cluster(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.contracts.base import Contract
-from broker.contracts.control import ApprovalDenied, ApprovalGranted, ApprovalRequested
+from broker.contracts.control import ApprovalDenied, ApprovalExpired, ApprovalGranted, ApprovalRequested
 from broker.contracts.machine import Event
 from broker.contracts.plan import (
     PlanAccepted,
@@ -152,7 +152,13 @@ def _denied(incident: IncidentView, event: Event, message: ApprovalDenied) -> In
     return _decided(incident, message, "denied", "failed")
 
 
-def _decided(incident: IncidentView, message: ApprovalGranted | ApprovalDenied, state: str, then: str) -> IncidentView:
+def _expired(incident: IncidentView, event: Event, message: ApprovalExpired) -> IncidentView:
+    return _decided(incident, message, "expired", "failed")
+
+
+def _decided(
+    incident: IncidentView, message: ApprovalGranted | ApprovalDenied | ApprovalExpired, state: str, then: str
+) -> IncidentView:
     """An answer that is bound to something else than what was asked decides nothing (the scheduler says the same)."""
     asked = next((item for item in incident.approvals if item.task_id == message.task_id), None)
     if asked is None or asked.state != "open" or asked.binding != message.binding:
@@ -176,4 +182,5 @@ FOLDS: dict[type[Contract], Step] = {
     ApprovalRequested: _approval_asked,
     ApprovalGranted: _granted,
     ApprovalDenied: _denied,
+    ApprovalExpired: _expired,
 }

@@ -8,6 +8,7 @@ from typing import Any
 from broker.contracts.base import Contract
 from broker.contracts.control import (
     ApprovalDenied,
+    ApprovalExpired,
     ApprovalGranted,
     ApprovalRequested,
     Checkpoint,
@@ -128,6 +129,7 @@ _WORDS: dict[type[Contract], Callable[[Any], str]] = {
     ApprovalRequested: lambda m: f"{m.task_id} {m.action} {m.target} waits for a person: {m.why}",
     ApprovalGranted: lambda m: f"{m.task_id} is approved",
     ApprovalDenied: lambda m: f"{m.task_id} is denied: {m.reason}",
+    ApprovalExpired: lambda m: f"{m.task_id} is not carried out: nobody decided on it within {m.wait_s:g} s",
     Timer: lambda m: f"timer {m.purpose} of the {m.machine}",
     Checkpoint: lambda m: f"checkpoint {m.n}: {m.rows} rows, head {m.head[:16]}",
     Telemetry: _telemetry,
