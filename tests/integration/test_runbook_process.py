@@ -67,6 +67,9 @@ def agent(home: Path, url: str, **settings: str) -> Iterator[subprocess.Popen[by
         process.wait(10)
 
 
+PAST_INCIDENT = 'triage_runbook_documents{kind="incident"} 1.0'
+
+
 def order(number: int, **args: str | int) -> Task:
     return Task(
         incident="inc-9",
@@ -119,6 +122,11 @@ def found(result: Result) -> list[Excerpt]:
     return list(decode_excerpts(str(result.meta["excerpts"])))
 
 
+async def shows(port: int, line: str) -> bool:
+    """Tell whether the agent answers, and shows a line among its metrics."""
+    return await ready(port) and line in await metrics(port)
+
+
 async def metrics(port: int) -> str:
     async with httpx.AsyncClient() as client:
         return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
@@ -143,7 +151,7 @@ async def test_an_order_is_answered_from_runbooks_users_files_and_past_incidents
     settings = {"TRIAGE_METRICS_PORT": str(port), "TRIAGE_MODEL_URL": f"http://127.0.0.1:{free_port()}/v1"}
     (home / "runbooks" / "bad.md").write_bytes(b"no runbook at all")
     with agent(home, nats.url, **settings, **await databases(server)) as process:
-        await eventually(lambda: ready(port), 30)
+        await eventually(lambda: shows(port, PAST_INCIDENT), 30)  # it is ready, and looks for them, before it has any
         first = await desk.ask(1, symptoms="service:blame-database:gaierror=0.707 service:error:gaierror=0.707", k=8)
         assert (first.status, first.meta["ranked_by"]) == ("OK", "full text, symptoms")
         assert str(first.meta["missing"]).startswith("no vectors: the endpoint for vectors cannot be used")
@@ -161,13 +169,10 @@ async def assert_a_new_file_is_taken_over(home: Path, port: int, desk: Desk) -> 
     """Drop a runbook, and find it; what was there is still counted, and what is none is refused."""
     (home / "runbooks" / "own.md").write_bytes(runbook_file("own", body="## Repair\nCall the quagmire team.\n"))
 
-    async def taken_over() -> bool:
-        return 'triage_runbook_documents{kind="runbook"} 12.0' in await metrics(port)
-
-    await eventually(taken_over, 20)
+    await eventually(lambda: shows(port, 'triage_runbook_documents{kind="runbook"} 12.0'), 20)
     assert [item.source for item in found(await desk.ask(2, query="quagmire"))] == ["own"]
     shown = await metrics(port)
-    assert 'triage_runbook_documents{kind="incident"} 1.0' in shown
+    assert PAST_INCIDENT in shown
     assert "triage_runbook_files_refused 1.0" in shown
 
 
