@@ -104,13 +104,14 @@ class Supervisor:
         await self._call("supervisor.stopProcess", name, False)
 
     async def start_anyhow(self, name: str) -> ProgramInfo:
-        """Start a program and wait until it runs or has ended.
+        """Start a program and wait until its process has replaced supervisord's own image, or has ended.
 
         Raises:
             VerbFailedError: it cannot be executed.
         """
         await self.begin_start(name)
-        return await self._until(name, lambda info: info.state not in ("STARTING", "STOPPING"))
+        await self._until(name, lambda info: info.state not in ("STARTING", "STOPPING"))
+        return await self._until(name, lambda info: info.pid is None or is_own_image(name, info.pid))
 
     async def start(self, name: str) -> ProgramInfo:
         """Start a program and wait until its process exists and has replaced supervisord's own image.
@@ -121,7 +122,7 @@ class Supervisor:
         info = await self.start_anyhow(name)
         if info.state != "RUNNING":
             raise VerbFailedError(f"{name} did not start: {info.detail or info.state.lower()}; see its log")
-        return await self._until(name, lambda info: info.pid is None or is_own_image(name, info.pid))
+        return info
 
     async def stop(self, name: str) -> ProgramInfo:
         """Stop a program and wait until it is gone.
