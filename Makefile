@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum
 
 LLM_STAMP = $(VENV)/.installed-llm-$(shell cat requirements-llm.lock | cksum | cut -d' ' -f1)
 
-.PHONY: web web-test ui demo demo-docker test setup setup-llm try-llm lint unit bench nightly bench-docker images stand-ins lock clean
+.PHONY: web web-test ui demo demo-docker test setup setup-llm try-llm lint unit bench nightly nightly-llm bench-docker images stand-ins lock clean
 
 demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
 	$(BIN)/triage demo
@@ -84,6 +84,9 @@ nightly: setup  ## the three required scenarios on a stack of their own, headles
 		suite --set nightly --seeds "$(SEEDS)" --planner rulebook --out results/nightly $(NIGHTLY_GATES)
 
 NIGHTLY_GATES := --gate SR=1 --gate FALSE_ACTIONS=0 --gate COLLATERAL=0 --gate UNMEASURED=0
+
+nightly-llm: setup-llm  ## the known models, fetched, served and held against bounds; figures and reports in results/nightly-llm
+	TRIAGE_HOME="$${TRIAGE_HOME:-$$HOME/.local/state/agentic-triage-nightly}" $(BIN)/python -m harness.evaluation.nightly
 
 bench-docker: setup  ## the figures of the compose stack, measured on this machine
 	$(BIN)/python -m harness.bench.containers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,26 +38,36 @@ def evaluate(
         Path | None, typer.Option("--model-file", help="The file that the endpoint serves; its hash is noted.")
     ] = None,
     date: Annotated[str | None, typer.Option("--date", help="Day to be noted, YYYY-MM-DD; today unless given.")] = None,
+    gate: Annotated[
+        list[str] | None, typer.Option("--gate", help="NAME=NUMBER, such as TOGETHER_FAULT=0.85; may be repeated.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Measure rulebook, model and both together on recorded situations; write a table.
 
-    Answers are kept under OUT/answers: run again after an interruption, and only what is missing is asked.
+    Answers are kept under OUT/answers: run again after an interruption, and only what is missing is asked. A gate that
+    does not hold makes the exit code 5, after the table was written.
     """
     day = _day(date)
     settings = load_settings(role="planner", home=home(), model_url=url, model_name=model)
     # Late: no other command needs the planner's worker and the machines' cores for it.
+    from harness.cli.gates import refuse_broken, show_gates
     from harness.cli.llm_eval_view import HALVES, show, tell
+    from harness.evaluation import gates
     from harness.evaluation.command import Wish
     from harness.evaluation.command import run as measure
     from harness.evaluation.table import as_json
 
+    wanted = gates.parse(gate or [])
     wish = Wish(HALVES[set_], None if rulebook else mode, limit, folder, day, _command(), model_file)
     written = run(lambda: measure(wish, settings, tell))
+    held = gates.hold(wanted, written.table)
     if json_:
-        emit_json(as_json(written.table, written.outcomes))
-        return
-    show(written)
+        emit_json(as_json(written.table, written.outcomes) | {"gates": [asdict(one) for one in held]})
+    else:
+        show(written)
+        show_gates(held)
+    refuse_broken(held)
 
 
 def _day(text: str | None) -> str:

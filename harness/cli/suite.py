@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 
 from harness.cli.context import Json, home, port_base, run
+from harness.cli.gates import refuse_broken
 from harness.cli.handing_on import handed_on
 from harness.cli.output import emit_json, out, working
-from harness.errors import NotVerifiedError
 from harness.site import PLATFORM_VARIABLE, Deployment, PlatformName, deployment, outside, platform
 
 app = typer.Typer(
@@ -85,9 +85,7 @@ def _run(set_: str, seeds: int, who: Sequence[str], gates: Sequence[str], folder
         emit_json(written.report)
     else:
         suite_view.show(written)
-    broken = [held.sentence for held in written.held if not held.ok]
-    if broken:
-        raise NotVerifiedError(f"{len(broken)} of {len(written.held)} gates do not hold: {'; '.join(broken)}")
+    refuse_broken(written.held)
 
 
 def _stack() -> Deployment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.cli.gates import show_gates
 from harness.cli.output import err, grid, out, seconds
 from harness.suite.command import Written
 from harness.suite.compare import Comparison, succeeded, why_failed
@@ -48,9 +49,7 @@ def show(written: Written) -> None:
         if not succeeded(run):
             name = f"{run.key.scenario} seed {run.key.seed}, {run.key.planner}"
             out.print(one_line(f"failed: {name}: {why_failed(run)}"), markup=False, style="red")
-    for held in written.held:
-        word, style = ("holds", "green") if held.ok else ("does NOT hold", "red")
-        out.print(f"gate {held.gate.name}={held.gate.bound:g} {word}: {held.sentence}", markup=False, style=style)
+    show_gates(written.held)
     out.print(f"report: {written.page}", markup=False)
 
 

@@ -11,6 +11,9 @@ from harness.evaluation.evaluate import Outcome
 from harness.evaluation.judge import Verdict
 from harness.figures import Rate, Spread, rate, spread
 
+RULEBOOK, MODEL, BOTH = "rulebook alone", "model alone", "both (the pipeline)"
+"""Who answers: the columns of the table."""
+
 
 @dataclass(frozen=True, slots=True)
 class About:
@@ -70,10 +73,10 @@ def table(outcomes: Sequence[Outcome], about: About) -> Table:
     agreed = [one for one in asked if one.agreed]
     differ = [one for one in asked if one.agreed is False]
     heard = [raw for raw in raws if raw.outcome == "ok"]
-    columns = [_column("rulebook alone", [one.rules for one in outcomes])]
+    columns = [_column(RULEBOOK, [one.rules for one in outcomes])]
     if asked:
-        columns.append(_column("model alone", [raw.verdict for raw in raws], bare=True))
-        columns.append(_column("both (the pipeline)", [one.combined for one in outcomes if one.combined]))
+        columns.append(_column(MODEL, [raw.verdict for raw in raws], bare=True))
+        columns.append(_column(BOTH, [one.combined for one in outcomes if one.combined]))
     return Table(
         about=about,
         situations=len(outcomes),

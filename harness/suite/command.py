@@ -10,11 +10,12 @@ from pathlib import Path
 
 from harness.errors import BadScenarioError
 from harness.evaluation.record import machine
+from harness.gates import Gate, Held
 from harness.site import Deployment, Progress
 from harness.suite import page
 from harness.suite.commit import sources
 from harness.suite.drive import Tell, drive
-from harness.suite.gates import Gate, Held, hold
+from harness.suite.gates import hold
 from harness.suite.plan import SuitePlan, plan, planners
 from harness.suite.report import About, Report, markdown, report, scores, tallies
 from harness.suite.result import RunResult

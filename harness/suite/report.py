@@ -11,7 +11,7 @@ from broker.contracts.base import Frozen
 from broker.errors import SchemaError
 from harness.errors import BadRecordingError, NotFoundError
 from harness.figures import rate
-from harness.suite.gates import Held
+from harness.gates import Held
 from harness.suite.result import RunResult
 from harness.suite.store import REPORT_JSON
 from harness.suite.tally import Figure, figures

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import BadScenarioError
-from harness.suite.gates import Gate, hold, parse
+from harness.gates import Gate
+from harness.suite.gates import hold, parse
 from harness.suite.report import tallies
 from harness.suite.result import RunResult
 from tests.support.suites import failed, run, unmeasured
