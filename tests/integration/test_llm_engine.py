@@ -141,11 +141,12 @@ def test_command_serves_until_it_is_told_to_end_and_ends_well(small_model: Path,
         assert process.stdout is not None
         facts = json.loads(process.stdout.readline())
         assert (facts["model"], facts["known"], facts["context"]) == ("tiny", "smollm2-135m-instruct", 1024)
-        reply = httpx.post(
-            f"{facts['url']}/embeddings", json={"input": "orders is down"}, timeout=60.0, trust_env=False
-        )
-        assert reply.status_code == 200
-        assert len(reply.json()["data"][0]["embedding"]) == 576
+        short, long = "orders is down", "the database refuses connections; " * 120  # the second is past 512 tokens
+        texts = {"input": [short, long]}
+        reply = httpx.post(f"{facts['url']}/embeddings", json=texts, timeout=120.0, trust_env=False)
+        assert reply.status_code == 200, reply.text
+        assert [len(row["embedding"]) for row in reply.json()["data"]] == [576, 576]
+        assert reply.json()["usage"]["prompt_tokens"] > 512
         chat = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
         answered = httpx.post(f"{facts['url']}/chat/completions", json=chat, timeout=60.0, trust_env=False)
         assert answered.json()["choices"][0]["message"]["content"]
