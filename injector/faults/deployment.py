@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
 from injector.fault import PROCESSES, Evidence, Platform, Spec, World
 
 
-class _Command:
+class _Command(ABC):
     """Common to what changes a workload's command line and restarts it, as a bad deployment would."""
 
     targets: tuple[str, ...]
     arguments: Mapping[str, tuple[float, float, float]] = {}
     platforms: tuple[Platform, ...] = PROCESSES
 
+    @abstractmethod
     def module(self, spec: Spec) -> str:
         """Return the module that is started instead of the declared one."""
-        raise NotImplementedError
 
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
         return spec.target, "config_drift"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
-from injector.fault import CONTAINERS, EVERYWHERE, Evidence, Fault, Platform, Spec, World, number
+from injector.fault import CONTAINERS, EVERYWHERE, Evidence, Platform, Spec, World, number
 from services.inventory.ports import LINKS
 from services.platform.fault_port import LinkFault
 
@@ -18,10 +19,11 @@ def ends(target: str) -> tuple[str, str]:
     return source, destination
 
 
-class _Link:
+class _Link(ABC):
     """Common to what is done to the traffic of one link."""
 
     name: str
+    summary: str
     targets: tuple[str, ...] = tuple(f"{source}--{destination}" for source, destination in LINKS)
     arguments: Mapping[str, tuple[float, float, float]] = {}
     platforms: tuple[Platform, ...] = EVERYWHERE
@@ -30,8 +32,9 @@ class _Link:
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
         return ends(spec.target)[0], self.fault_class
 
+    @abstractmethod
     def fault(self, spec: Spec) -> LinkFault:
-        raise NotImplementedError(self.name)
+        """Return what the link is to do."""
 
     async def inject(self, world: World, spec: Spec) -> None:
         await world.port.set_link(*ends(spec.target), self.fault(spec))
@@ -66,7 +69,7 @@ class NetworkLatency(_Link):
     targets = ("gateway--orders", *(name for name in _Link.targets if name != "gateway--orders"))
 
     def fault(self, spec: Spec) -> LinkFault:
-        return LinkFault("latency", latency_ms=number(_as_fault(self), spec, "latency_ms"))
+        return LinkFault("latency", latency_ms=number(self, spec, "latency_ms"))
 
 
 class ConnectionsDropped(_Link):
@@ -79,8 +82,7 @@ class ConnectionsDropped(_Link):
     targets = ("gateway--orders", *(name for name in _Link.targets if name != "gateway--orders"))
 
     def fault(self, spec: Spec) -> LinkFault:
-        own = _as_fault(self)
-        return LinkFault("drop", drop_ratio=number(own, spec, "ratio"), seed=int(number(own, spec, "seed")))
+        return LinkFault("drop", drop_ratio=number(self, spec, "ratio"), seed=int(number(self, spec, "seed")))
 
 
 class NetworkThrottle(_Link):
@@ -98,8 +100,4 @@ class NetworkThrottle(_Link):
     targets = ("gateway--catalog", *(name for name in _Link.targets if name != "gateway--catalog"))
 
     def fault(self, spec: Spec) -> LinkFault:
-        return LinkFault("throttle", rate_kbit=number(_as_fault(self), spec, "rate_kbit"))
-
-
-def _as_fault(fault: NetworkLatency | ConnectionsDropped | NetworkThrottle) -> Fault:
-    return fault
+        return LinkFault("throttle", rate_kbit=number(self, spec, "rate_kbit"))
