@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -11,7 +11,7 @@ import valkey
 
 from broker.contracts.plan import FaultClass
 from injector.errors import BadTargetError
-from injector.fault import EVERYWHERE, PROCESSES, Evidence, Platform, Spec, World, number
+from injector.fault import PROCESSES, Bounds, Evidence, Fault, Platform, Spec, World
 from services.inventory.declared import CACHE_SETTINGS
 from services.platform.port import VerbFailedError
 
@@ -22,12 +22,10 @@ FULL: Mapping[str, str] = {"maxmemory": str(100 << 10), "maxmemory-policy": "noe
 PASSWORD = "changed-by-hand"  # noqa: S105 - nobody else knows it, which is the fault
 
 
-class _OnCache(ABC):
+class _OnCache(Fault):
     """Common to what is done to the cache over the network; its client blocks, so it runs in a thread."""
 
     targets: tuple[str, ...] = ("shop-cache",)
-    arguments: Mapping[str, tuple[float, float, float]] = {}
-    platforms: tuple[Platform, ...] = PROCESSES
 
     async def inject(self, world: World, spec: Spec) -> None:
         with _answering():
@@ -56,15 +54,12 @@ class CachePoison(_OnCache):
 
     name = "cache_poison"
     summary = "the cached products are replaced by undecodable objects"
-    arguments: Mapping[str, tuple[float, float, float]] = {"entries": (50.0, 1.0, 10_000.0)}
-    platforms: tuple[Platform, ...] = EVERYWHERE
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "cache_poison"
+    fault_class: FaultClass = "cache_poison"
+    arguments: Mapping[str, Bounds] = {"entries": (50.0, 1.0, 10_000.0)}
 
     def _break(self, world: World, spec: Spec) -> None:
         with _client(world, spec) as (client, prefix):
-            skus = [f"{prefix}product:sku-{n:03d}" for n in range(1, int(number(self, spec, "entries")) + 1)]
+            skus = [f"{prefix}product:sku-{n:03d}" for n in range(1, int(self.number(spec, "entries")) + 1)]
             client.mset(dict.fromkeys({*skus, *_keys(client, prefix)}, POISON))
 
     def _look(self, world: World, spec: Spec) -> Evidence:
@@ -83,9 +78,8 @@ class CacheFull(_OnCache):
 
     name = "cache_full"
     summary = "the cache is full and may evict nothing; it refuses writes"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "resource_limit"
+    platforms: tuple[Platform, ...] = PROCESSES
+    fault_class: FaultClass = "resource_limit"
 
     def _break(self, world: World, spec: Spec) -> None:
         with _client(world, spec) as (client, _):
@@ -107,9 +101,8 @@ class CachePasswordChanged(_OnCache):
 
     name = "cache_password_changed"
     summary = "the cache demands a password that no client has"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "bad_credentials"
+    platforms: tuple[Platform, ...] = PROCESSES
+    fault_class: FaultClass = "bad_credentials"
 
     def _break(self, world: World, spec: Spec) -> None:
         with _client(world, spec) as (client, _):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from broker.contracts.plan import FaultClass
-from injector.fault import EVERYWHERE, PROCESSES, Evidence, Platform, Spec, World
+from injector.fault import PROCESSES, Evidence, Fault, Platform, Spec, World
 
 WRONG_HOST = "shop-db-old.invalid"
 """A name of the reserved top-level domain of RFC 2606: it never resolves."""
@@ -21,12 +19,11 @@ NEEDED = {
 WRONG_PASSWORD = "changed-on-the-server-only"  # noqa: S105 - wrong on purpose
 
 
-class _Environment:
+class _Environment(Fault):
     """Common to what changes one variable of a service's environment and restarts it, as a bad deployment would."""
 
     targets: tuple[str, ...] = ("orders", "catalog")
-    arguments: Mapping[str, tuple[float, float, float]] = {}
-    platforms: tuple[Platform, ...] = EVERYWHERE
+    fault_class: FaultClass = "config_drift"
     suffix: str
     value: str
 
@@ -64,20 +61,15 @@ class DbConnDrift(_Environment):
     suffix = "DB_HOST"
     value = WRONG_HOST
 
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
-
 
 class DbWrongPassword(_Environment):
     """The service's database password is stale."""
 
     name = "db_wrong_password"
     summary = "the service's database password is changed to a wrong one"
+    fault_class: FaultClass = "bad_credentials"
     suffix = "DB_PASSWORD"
     value = WRONG_PASSWORD
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "bad_credentials"
 
 
 class WrongPort(_Environment):
@@ -88,9 +80,6 @@ class WrongPort(_Environment):
     suffix = "DB_PORT"
     value = DEAF_PORT
 
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
-
 
 class LimitTooSmall(_Environment):
     """The service gives its database a millisecond for everything, connecting included."""
@@ -99,9 +88,6 @@ class LimitTooSmall(_Environment):
     summary = "the service's time limit for its database is cut to 1 ms; every statement times out"
     suffix = "DB_TIMEOUT_MS"
     value = "1"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
 
 
 class FeatureFlag(_Environment):
@@ -112,9 +98,6 @@ class FeatureFlag(_Environment):
     targets: tuple[str, ...] = ("orders",)
     suffix = "GIFT_NOTES"
     value = "on"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
 
 
 class MissingVariable(_Given):
@@ -128,6 +111,3 @@ class MissingVariable(_Given):
 
     def _variable(self, spec: Spec) -> str:
         return f"{spec.target.upper()}_{NEEDED[spec.target]}"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
 
 from broker.contracts.plan import FaultClass
-from injector.fault import PROCESSES, Evidence, Platform, Spec, World
+from injector.fault import PROCESSES, Evidence, Fault, Platform, Spec, World
 
 
-class _Command(ABC):
+class _Command(Fault):
     """Common to what changes a workload's command line and restarts it, as a bad deployment would."""
 
-    targets: tuple[str, ...]
-    arguments: Mapping[str, tuple[float, float, float]] = {}
+    fault_class: FaultClass = "config_drift"
     platforms: tuple[Platform, ...] = PROCESSES
 
     @abstractmethod
     def module(self, spec: Spec) -> str:
         """Return the module that is started instead of the declared one."""
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
 
     async def inject(self, world: World, spec: Spec) -> None:
         await world.port.set_command(spec.target, self._command(spec))

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from broker.contracts.plan import FaultClass
-from injector.fault import CONTAINERS, Evidence, Platform, Spec, World
+from injector.fault import CONTAINERS, Evidence, Fault, Platform, Spec, World
 from injector.faults.process import SERVERS, SERVICES
 
 
-class NetworkDisconnected:
+class NetworkDisconnected(Fault):
     """The container runs and is on no network: nobody can reach it, and its name is not known any more."""
 
     name = "network_disconnected"
     summary = "the workload is taken off its networks while it runs"
+    fault_class: FaultClass = "network_partition"
     targets: tuple[str, ...] = SERVICES + SERVERS
-    arguments: Mapping[str, tuple[float, float, float]] = {}
     platforms: tuple[Platform, ...] = CONTAINERS
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "network_partition"
 
     async def inject(self, world: World, spec: Spec) -> None:
         await world.port.disconnect(spec.target)
@@ -33,17 +28,14 @@ class NetworkDisconnected:
         await world.port.reconnect(spec.target)
 
 
-class DnsBroken:
+class DnsBroken(Fault):
     """The container's name server does not answer it. Connections that stand go on; new ones cannot be made by name."""
 
     name = "dns_broken"
     summary = "the workload cannot resolve names any more"
+    fault_class: FaultClass = "network_partition"
     targets: tuple[str, ...] = ("gateway", "fulfilment", "orders", "catalog")
-    arguments: Mapping[str, tuple[float, float, float]] = {}
     platforms: tuple[Platform, ...] = CONTAINERS
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "network_partition"
 
     async def inject(self, world: World, spec: Spec) -> None:
         await world.port.break_names(spec.target)

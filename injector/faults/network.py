@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
-from injector.fault import CONTAINERS, EVERYWHERE, Evidence, Platform, Spec, World, number
+from injector.fault import CONTAINERS, Bounds, Evidence, Fault, Platform, Spec, World
 from services.inventory.ports import LINKS
 from services.platform.fault_port import LinkFault
 
@@ -19,15 +19,10 @@ def ends(target: str) -> tuple[str, str]:
     return source, destination
 
 
-class _Link(ABC):
+class _Link(Fault):
     """Common to what is done to the traffic of one link."""
 
-    name: str
-    summary: str
     targets: tuple[str, ...] = tuple(f"{source}--{destination}" for source, destination in LINKS)
-    arguments: Mapping[str, tuple[float, float, float]] = {}
-    platforms: tuple[Platform, ...] = EVERYWHERE
-    fault_class: FaultClass
 
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
         return ends(spec.target)[0], self.fault_class
@@ -65,11 +60,11 @@ class NetworkLatency(_Link):
     name = "network_latency"
     summary = "traffic between two workloads is delayed"
     fault_class: FaultClass = "network_latency"
-    arguments: Mapping[str, tuple[float, float, float]] = {"latency_ms": (300.0, 1.0, 10_000.0)}
+    arguments: Mapping[str, Bounds] = {"latency_ms": (300.0, 1.0, 10_000.0)}
     targets = ("gateway--orders", *(name for name in _Link.targets if name != "gateway--orders"))
 
     def fault(self, spec: Spec) -> LinkFault:
-        return LinkFault("latency", latency_ms=number(self, spec, "latency_ms"))
+        return LinkFault("latency", latency_ms=self.number(spec, "latency_ms"))
 
 
 class ConnectionsDropped(_Link):
@@ -78,11 +73,11 @@ class ConnectionsDropped(_Link):
     name = "connections_dropped"
     summary = "a share of new connections between two workloads is reset"
     fault_class: FaultClass = "network_loss"
-    arguments: Mapping[str, tuple[float, float, float]] = {"ratio": (0.01, 0.001, 1.0), "seed": (1.0, 0.0, 2.0**31)}
+    arguments: Mapping[str, Bounds] = {"ratio": (0.01, 0.001, 1.0), "seed": (1.0, 0.0, 2.0**31)}
     targets = ("gateway--orders", *(name for name in _Link.targets if name != "gateway--orders"))
 
     def fault(self, spec: Spec) -> LinkFault:
-        return LinkFault("drop", drop_ratio=number(self, spec, "ratio"), seed=int(number(self, spec, "seed")))
+        return LinkFault("drop", drop_ratio=self.number(spec, "ratio"), seed=int(self.number(spec, "seed")))
 
 
 class NetworkThrottle(_Link):
@@ -96,8 +91,8 @@ class NetworkThrottle(_Link):
     summary = "traffic from one workload to another is throttled"
     fault_class: FaultClass = "network_partition"
     platforms: tuple[Platform, ...] = CONTAINERS
-    arguments: Mapping[str, tuple[float, float, float]] = {"rate_kbit": (16.0, 1.0, 1_000_000.0)}
+    arguments: Mapping[str, Bounds] = {"rate_kbit": (16.0, 1.0, 1_000_000.0)}
     targets = ("gateway--catalog", *(name for name in _Link.targets if name != "gateway--catalog"))
 
     def fault(self, spec: Spec) -> LinkFault:
-        return LinkFault("throttle", rate_kbit=number(self, spec, "rate_kbit"))
+        return LinkFault("throttle", rate_kbit=self.number(spec, "rate_kbit"))

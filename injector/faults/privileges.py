@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from broker.contracts.plan import FaultClass
-from injector.fault import PROCESSES, Evidence, Platform, Spec, World
+from injector.fault import PROCESSES, Evidence, Fault, Platform, Spec, World
 
 ROLE, PRIVILEGE = "orders", "INSERT"
 
 
-class PrivilegesRevoked:
+class PrivilegesRevoked(Fault):
     """Orders may not insert any more: the database answers and refuses every new order by name."""
 
     name = "privileges_revoked"
     summary = "the database takes the right to insert orders away; every checkout is refused there"
+    fault_class: FaultClass = "config_drift"
     targets: tuple[str, ...] = ("shop-db",)
-    arguments: Mapping[str, tuple[float, float, float]] = {}
     platforms: tuple[Platform, ...] = PROCESSES
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
 
     async def inject(self, world: World, spec: Spec) -> None:
         await world.port.revoke(spec.target, ROLE, PRIVILEGE)
