@@ -37,20 +37,10 @@ class _Environment(Fault):
         """Read the environment of the process that really runs."""
         variable = self._variable(spec)
         wrong = (await world.port.environment(spec.target)).get(variable) == self.value
-        return Evidence(wrong, f"{spec.target} runs with {'the wrong' if wrong else 'another'} {variable}")
+        return Evidence(wrong, f"{spec.target} runs {'with' if wrong else 'without'} the injected {variable}")
 
     async def heal(self, world: World, spec: Spec) -> None:
         await world.port.reset_environment(spec.target)
-
-
-class _Given(_Environment):
-    """Common to what leaves a service unable to start: the environment is looked at that it was given."""
-
-    async def evidence(self, world: World, spec: Spec) -> Evidence:
-        variable = self._variable(spec)
-        wrong = (await world.port.configured(spec.target)).get(variable) == self.value
-        runs = "runs" if await world.port.is_running(spec.target) else "does not run"
-        return Evidence(wrong, f"{spec.target} was given {'the wrong' if wrong else 'another'} {variable} and {runs}")
 
 
 class DbConnDrift(_Environment):
@@ -100,7 +90,7 @@ class FeatureFlag(_Environment):
     value = "on"
 
 
-class MissingVariable(_Given):
+class MissingVariable(_Environment):
     """A variable without which the service does not start is empty, as a template leaves it that misses a value."""
 
     name = "missing_variable"
@@ -108,6 +98,14 @@ class MissingVariable(_Given):
     targets: tuple[str, ...] = tuple(NEEDED)
     platforms: tuple[Platform, ...] = PROCESSES
     value = ""
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        """Read the environment that the service was given: it ends at once, so that often nothing runs."""
+        variable = self._variable(spec)
+        empty = (await world.port.configured(spec.target)).get(variable) == self.value
+        runs = "runs" if await world.port.is_running(spec.target) else "does not run"
+        given = "was given" if empty else "was not given"
+        return Evidence(empty, f"{spec.target} {given} an empty {variable}, and {runs}")
 
     def _variable(self, spec: Spec) -> str:
         return f"{spec.target.upper()}_{NEEDED[spec.target]}"

@@ -22,7 +22,7 @@ class CpuHog(Fault):
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
         count = await world.port.hogs(spec.target)
-        return Evidence(count > 0, f"{count} foreign processes burn CPU in the scope of {spec.target}")
+        return Evidence(count > 0, f"foreign processes in the scope of {spec.target} that burn CPU: {count}")
 
     async def heal(self, world: World, spec: Spec) -> None:
         await world.port.unhog(spec.target)

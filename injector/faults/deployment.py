@@ -23,10 +23,10 @@ class _Command(Fault):
         await world.port.set_command(spec.target, self._command(spec))
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
-        given = await world.port.command(spec.target) == self._command(spec)
-        what = f"python -m {self.module(spec)}" if given else "another command"
+        bad = await world.port.command(spec.target) == self._command(spec)
         runs = "runs" if await world.port.is_running(spec.target) else "does not run"
-        return Evidence(given, f"{spec.target} was given {what} and {runs}")
+        given = "was given" if bad else "was not given"
+        return Evidence(bad, f"{spec.target} {given} python -m {self.module(spec)}, and {runs}")
 
     async def heal(self, world: World, spec: Spec) -> None:
         await world.port.reset_command(spec.target)

@@ -24,7 +24,7 @@ class _Intrusion(Fault):
     async def evidence(self, world: World, spec: Spec) -> Evidence:
         """The process says itself when its harm is done; whether it lives, the kernel says."""
         count = await world.port.intruders(spec.target, self._module)
-        return Evidence(count > 0, f"{count} foreign processes in the scope of {spec.target} {self.does}")
+        return Evidence(count > 0, f"foreign processes in the scope of {spec.target} that {self.does}: {count}")
 
     async def heal(self, world: World, spec: Spec) -> None:
         await world.port.expel(spec.target, self._module)

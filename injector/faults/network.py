@@ -11,6 +11,15 @@ from services.inventory.ports import LINKS
 from services.platform.fault_port import LinkFault
 
 HEALTHY = LinkFault("ok")
+SEEN = {
+    "ok": "lets traffic pass",
+    "partition": "swallows traffic",
+    "refuse": "refuses connections",
+    "latency": "delays traffic",
+    "drop": "resets a share of new connections",
+    "throttle": "throttles traffic",
+}
+"""What a link in each mode does."""
 
 
 def ends(target: str) -> tuple[str, str]:
@@ -36,7 +45,7 @@ class _Link(Fault):
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
         found = await world.port.link(*ends(spec.target))
-        return Evidence(found.mode != "ok", f"the link {spec.target} is {found.mode}")
+        return Evidence(found.mode != "ok", f"the link {spec.target} {SEEN[found.mode]}")
 
     async def heal(self, world: World, spec: Spec) -> None:
         await world.port.set_link(*ends(spec.target), HEALTHY)

@@ -160,7 +160,7 @@ class FakeFaults:
         self.foreign.add((name, module))
 
     async def intruders(self, name: str, module: str) -> int:
-        return (name, module) in self.foreign
+        return int((name, module) in self.foreign)
 
     async def expel(self, name: str, module: str) -> None:
         self.foreign.discard((name, module))
