@@ -7,6 +7,7 @@ from abc import abstractmethod
 
 from broker.contracts.plan import FaultClass
 from injector.fault import PROCESSES, Evidence, Fault, Platform, Spec, World
+from services.platform.fault_port import here
 
 
 class _Command(Fault):
@@ -20,16 +21,16 @@ class _Command(Fault):
         """Return the module that is started instead of the declared one."""
 
     async def inject(self, world: World, spec: Spec) -> None:
-        await world.port.set_command(spec.target, self._command(spec))
+        await here(world.port.commands).set_command(spec.target, self._command(spec))
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
-        bad = await world.port.command(spec.target) == self._command(spec)
+        bad = await here(world.port.commands).command(spec.target) == self._command(spec)
         runs = "runs" if await world.port.is_running(spec.target) else "does not run"
         given = "was given" if bad else "was not given"
         return Evidence(bad, f"{spec.target} {given} python -m {self.module(spec)}, and {runs}")
 
     async def heal(self, world: World, spec: Spec) -> None:
-        await world.port.reset_command(spec.target)
+        await here(world.port.commands).reset_command(spec.target)
 
     def _command(self, spec: Spec) -> tuple[str, ...]:
         return (sys.executable, "-m", self.module(spec))

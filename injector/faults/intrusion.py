@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
 from injector.fault import PROCESSES, Bounds, Evidence, Fault, Platform, Spec, World
+from services.platform.fault_port import here
 
 PACKAGE = "injector.intruders"
 
@@ -19,15 +20,15 @@ class _Intrusion(Fault):
     does: str
 
     async def inject(self, world: World, spec: Spec) -> None:
-        await world.port.intrude(spec.target, self._module, self.words(spec))
+        await here(world.port.intruders).intrude(spec.target, self._module, self.words(spec))
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
         """The process says itself when its harm is done; whether it lives, the kernel says."""
-        count = await world.port.intruders(spec.target, self._module)
+        count = await here(world.port.intruders).harmful(spec.target, self._module)
         return Evidence(count > 0, f"foreign processes in the scope of {spec.target} that {self.does}: {count}")
 
     async def heal(self, world: World, spec: Spec) -> None:
-        await world.port.expel(spec.target, self._module)
+        await here(world.port.intruders).expel(spec.target, self._module)
 
     def words(self, spec: Spec) -> tuple[str, ...]:
         """Return the arguments of the command."""

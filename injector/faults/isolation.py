@@ -5,6 +5,7 @@ from __future__ import annotations
 from broker.contracts.plan import FaultClass
 from injector.fault import CONTAINERS, Evidence, Fault, Platform, Spec, World
 from injector.faults.process import SERVERS, SERVICES
+from services.platform.fault_port import here
 
 
 class NetworkDisconnected(Fault):
@@ -17,15 +18,15 @@ class NetworkDisconnected(Fault):
     platforms: tuple[Platform, ...] = CONTAINERS
 
     async def inject(self, world: World, spec: Spec) -> None:
-        await world.port.disconnect(spec.target)
+        await here(world.port.networks).disconnect(spec.target)
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
-        missing = await world.port.disconnected(spec.target)
+        missing = await here(world.port.networks).disconnected(spec.target)
         where = f"is not on {', '.join(missing)}" if missing else "is on all its networks"
         return Evidence(bool(missing), f"{spec.target} {where}")
 
     async def heal(self, world: World, spec: Spec) -> None:
-        await world.port.reconnect(spec.target)
+        await here(world.port.networks).reconnect(spec.target)
 
 
 class DnsBroken(Fault):
@@ -38,11 +39,11 @@ class DnsBroken(Fault):
     platforms: tuple[Platform, ...] = CONTAINERS
 
     async def inject(self, world: World, spec: Spec) -> None:
-        await world.port.break_names(spec.target)
+        await here(world.port.names).break_names(spec.target)
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
-        broken = await world.port.names_broken(spec.target)
+        broken = await here(world.port.names).names_broken(spec.target)
         return Evidence(broken, f"what {spec.target} asks its name server {'is dropped' if broken else 'arrives'}")
 
     async def heal(self, world: World, spec: Spec) -> None:
-        await world.port.restore_names(spec.target)
+        await here(world.port.names).restore_names(spec.target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.contracts.plan import FaultClass
 from injector.fault import PROCESSES, Evidence, Fault, Platform, Spec, World
+from services.platform.fault_port import here
 
 ROLE, PRIVILEGE = "orders", "INSERT"
 
@@ -18,11 +19,11 @@ class PrivilegesRevoked(Fault):
     platforms: tuple[Platform, ...] = PROCESSES
 
     async def inject(self, world: World, spec: Spec) -> None:
-        await world.port.revoke(spec.target, ROLE, PRIVILEGE)
+        await here(world.port.grants).revoke(spec.target, ROLE, PRIVILEGE)
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
-        lacking = await world.port.missing_grants(spec.target)
+        lacking = await here(world.port.grants).missing_grants(spec.target)
         return Evidence(bool(lacking), "; ".join(lacking) or f"roles of {spec.target} may do what is declared")
 
     async def heal(self, world: World, spec: Spec) -> None:
-        await world.port.restore_grants(spec.target)
+        await here(world.port.grants).restore_grants(spec.target)

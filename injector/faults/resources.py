@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from broker.contracts.plan import FaultClass
 from injector.fault import CONTAINERS, PROCESSES, Bounds, Evidence, Fault, Platform, Spec, World
 from injector.faults.process import SERVICES
-from services.platform.fault_port import Limits
+from services.platform.fault_port import Limits, here
 
 MEBIBYTE = 1 << 20
 
@@ -98,12 +98,12 @@ class DiskFull(Fault):
     platforms: tuple[Platform, ...] = CONTAINERS
 
     async def inject(self, world: World, spec: Spec) -> None:
-        await world.port.fill_volume(spec.target)
+        await here(world.port.volumes).fill_volume(spec.target)
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
-        size = await world.port.filler(spec.target)
+        size = await here(world.port.volumes).filler(spec.target)
         what = f"a foreign file of {size} bytes" if size else "no foreign file"
         return Evidence(size > 0, f"{what} lies in the volume of {spec.target}")
 
     async def heal(self, world: World, spec: Spec) -> None:
-        await world.port.free_volume(spec.target)
+        await here(world.port.volumes).free_volume(spec.target)

@@ -17,10 +17,12 @@ from pydantic import ValidationError
 from broker.contracts.telemetry import LogLine
 from broker.errors import SchemaError, SettingsError
 from broker.runtime.settings import first_line
+from services.platform.docker import lacking
 from services.platform.docker.events import FAST, WorkloadEvent
 from services.platform.docker.readings import Usage
 from services.platform.fault_port import Limits, LinkFault
 from services.platform.port import Effect, PlatformDownError, PlatformError, RefusedError, Workload
+from services.platform.proxy.policy import FAULT
 from services.platform.proxy.wire import FAULT_VERBS, PLATFORM_VERBS, ContainerRow, Signal, Verb, error_of
 
 __all__ = ["FAST", "Caller", "PlatformError", "RemoteFaults", "RemotePlatform", "WorkloadEvent"]
@@ -213,12 +215,69 @@ class RemotePlatform:
         return await self._caller.call(PLATFORM_VERBS[verb], arguments)
 
 
-class RemoteFaults:
+class _FaultCalls:
+    """Calls of the fault port's verbs."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def _call(self, verb: str, **arguments: Any) -> Any:
+        return await self._caller.call(FAULT_VERBS[f"{FAULT}{verb}"], arguments)
+
+
+class RemoteNetworks(_FaultCalls):
+    """Implements `services.platform.fault_port.Networks` over the proxy."""
+
+    async def disconnect(self, name: str) -> None:
+        await self._call("disconnect", name=name)
+
+    async def reconnect(self, name: str) -> None:
+        await self._call("reconnect", name=name)
+
+    async def disconnected(self, name: str) -> tuple[str, ...]:
+        found: tuple[str, ...] = await self._call("disconnected", name=name)
+        return found
+
+
+class RemoteNames(_FaultCalls):
+    """Implements `services.platform.fault_port.Names` over the proxy."""
+
+    async def break_names(self, name: str) -> None:
+        await self._call("break_names", name=name)
+
+    async def restore_names(self, name: str) -> None:
+        await self._call("restore_names", name=name)
+
+    async def names_broken(self, name: str) -> bool:
+        return bool(await self._call("names_broken", name=name))
+
+
+class RemoteVolumes(_FaultCalls):
+    """Implements `services.platform.fault_port.Volumes` over the proxy."""
+
+    async def fill_volume(self, name: str) -> None:
+        await self._call("fill_volume", name=name)
+
+    async def free_volume(self, name: str) -> None:
+        await self._call("free_volume", name=name)
+
+    async def filler(self, name: str) -> int:
+        return int(await self._call("filler", name=name))
+
+
+class RemoteFaults(_FaultCalls):
     """Implements `services.platform.fault_port.FaultPort` over the proxy; only the injector's token opens it."""
+
+    commands = lacking.COMMANDS
+    intruders = lacking.INTRUDERS
+    grants = lacking.GRANTS
 
     def __init__(self, url: str, token_file: Path, *, retry_s: float = RETRY_S) -> None:
         """Args: as `RemotePlatform`."""
-        self._caller = Caller(url, token_file, retry_s=retry_s)
+        super().__init__(Caller(url, token_file, retry_s=retry_s))
+        self.networks = RemoteNetworks(self._caller)
+        self.names = RemoteNames(self._caller)
+        self.volumes = RemoteVolumes(self._caller)
 
     async def kill_role(self, instance: str, signal: Signal = "KILL") -> None:
         """Signal a container of the control plane; KILL brings it back."""
@@ -253,35 +312,6 @@ class RemoteFaults:
         found: dict[str, str] = await self._call("configured", name=name)
         return found
 
-    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
-        await self._call("set_command", name=name, command=command)
-
-    async def reset_command(self, name: str) -> None:
-        await self._call("reset_command", name=name)
-
-    async def command(self, name: str) -> tuple[str, ...]:
-        found: tuple[str, ...] = await self._call("command", name=name)
-        return found
-
-    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
-        await self._call("intrude", name=name, module=module, arguments=arguments)
-
-    async def intruders(self, name: str, module: str) -> int:
-        return int(await self._call("intruders", name=name, module=module))
-
-    async def expel(self, name: str, module: str) -> None:
-        await self._call("expel", name=name, module=module)
-
-    async def revoke(self, name: str, role: str, privilege: str) -> None:
-        await self._call("revoke", name=name, role=role, privilege=privilege)
-
-    async def restore_grants(self, name: str) -> None:
-        await self._call("restore_grants", name=name)
-
-    async def missing_grants(self, name: str) -> tuple[str, ...]:
-        found: tuple[str, ...] = await self._call("missing_grants", name=name)
-        return found
-
     async def set_link(self, source: str, destination: str, fault: LinkFault) -> None:
         await self._call("set_link", source=source, destination=destination, fault=fault)
 
@@ -313,34 +343,3 @@ class RemoteFaults:
     async def limits(self, name: str) -> Limits:
         found: Limits = await self._call("limits", name=name)
         return found
-
-    async def disconnect(self, name: str) -> None:
-        await self._call("disconnect", name=name)
-
-    async def reconnect(self, name: str) -> None:
-        await self._call("reconnect", name=name)
-
-    async def disconnected(self, name: str) -> tuple[str, ...]:
-        found: tuple[str, ...] = await self._call("disconnected", name=name)
-        return found
-
-    async def break_names(self, name: str) -> None:
-        await self._call("break_names", name=name)
-
-    async def restore_names(self, name: str) -> None:
-        await self._call("restore_names", name=name)
-
-    async def names_broken(self, name: str) -> bool:
-        return bool(await self._call("names_broken", name=name))
-
-    async def fill_volume(self, name: str) -> None:
-        await self._call("fill_volume", name=name)
-
-    async def free_volume(self, name: str) -> None:
-        await self._call("free_volume", name=name)
-
-    async def filler(self, name: str) -> int:
-        return int(await self._call("filler", name=name))
-
-    async def _call(self, verb: str, **arguments: Any) -> Any:
-        return await self._caller.call(FAULT_VERBS[f"fault.{verb}"], arguments)
