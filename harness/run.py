@@ -16,7 +16,7 @@ import httpx
 
 from broker.port import CaughtUp
 from broker.tasks import end
-from harness.control import ControlPlane, Seen
+from harness.control import ControlPlane, Seen, new_incident
 from harness.course import Course
 from harness.errors import StackDownError, TimedOutError
 from harness.oracle import Judgement, Oracle
@@ -157,7 +157,8 @@ class Runner:
         if draw.text is None or draw.report_at_s is None:
             return
         await asyncio.sleep(max(0.0, started_at + draw.report_at_s - time.time()))
-        seen.incident = await self._control.report(draw.text, source="harness")
+        seen.expect(incident := new_incident())
+        await self._control.report(draw.text, incident=incident, source="harness")
         for said in draw.reports:
             await asyncio.sleep(max(0.0, started_at + said.at_s - time.time()))
             await self._control.report(said.text, source="harness")

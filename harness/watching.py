@@ -41,6 +41,13 @@ class Watching:
         if isinstance(message, IncidentClosed) and message.incident == self.incident:
             self._close(message)
 
+    def expect(self, incident: str) -> None:
+        """Wait for the end of this incident, which is about to be reported. What the monitor opened by itself before,
+        and may have closed by now, is not what the run is about."""
+        self.incident, self.closed = incident, None
+        if self.failure is None:
+            self.done.clear()
+
     def ended(self, follower: asyncio.Task[None]) -> None:
         """Note that nothing more will be seen, and why."""
         if not follower.cancelled():
