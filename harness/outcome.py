@@ -13,7 +13,6 @@ from broker.contracts.task import Result
 from harness.scenario import Draw
 from harness.score import Score
 from harness.verdict import Clause, Judgement
-from injector.fault import Spec
 from injector.registry import check
 
 
@@ -72,13 +71,13 @@ def expected(
     return tuple(clauses)
 
 
-def located(draw: Draw, specs: Sequence[Spec], guess: Hypothesis | None) -> bool | None:
+def located(draw: Draw, guess: Hypothesis | None) -> bool | None:
     """Tell whether a hypothesis names device and class of a fault, or one of the causes that the scenario names in its
     place; None without a fault."""
-    if not specs:
+    if not draw.specs:
         return None
     named = {(cause.target, cause.fault_class) for cause in draw.scenario.expect.causes}
-    truths = named or {check(spec).truth(spec) for spec in specs}
+    truths = named or {check(spec).truth(spec) for spec in draw.specs}
     return guess is not None and (guess.target, guess.fault_class) in truths
 
 

@@ -12,8 +12,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import httpx
-
 from broker.port import CaughtUp
 from broker.tasks import end
 from harness.control import ControlPlane, Seen, new_incident
@@ -27,6 +25,7 @@ from harness.scenario import Draw
 from harness.scenario_checks import require_here
 from harness.score import score
 from harness.site import deployment, platform
+from harness.traffic import set_load
 from harness.verdict import allowed_starts
 from harness.watching import Watching
 from injector.errors import NotHealedError
@@ -75,7 +74,8 @@ class Runner:
         """
         require_here(draw.scenario, platform())
         with contextlib.nullcontext() if self._locked else only_run(self._deployment.home, draw.scenario.name):
-            await self._set_traffic(draw)
+            rate = TRAFFIC_RATE  # that the oracle asks for
+            await set_load(self._control.inventory, rate=rate, noise=draw.noise, seed=draw.seed)
             try:
                 if self._injector.open():  # left by a run that was ended before it could heal
                     await self._injector.heal_all()
@@ -100,14 +100,13 @@ class Runner:
         start = tap.next_sequence or await self._control.broker.last_sequence() + 1
         seen = Watching()
         course = Course(draw, self._deployment, self._injector, self._witness, seen.fail)
-        specs = _specs(draw)
         before = await self._oracle.before()
         async with self._following(start, seen, course, tap):
             await course.begin(draw.report_at_s)
             await self._report(draw, seen, started_at)
-            await self._closed(draw, seen, course, specs)
-            allowed = allowed_starts(specs, course.own, draw.scenario.expect.max_actions)
-            judged = await self._oracle.judge(specs, before, allowed=allowed)
+            await self._closed(draw, seen, course)
+            allowed = allowed_starts(draw.specs, course.own, draw.scenario.expect.max_actions)
+            judged = await self._oracle.judge(draw.specs, before, allowed=allowed)
             seen.require_whole()
             await tap.finish(seen.incident or "", course.injected_at)
         assert seen.closed is not None  # noqa: S101 - _closed has waited for it
@@ -126,7 +125,7 @@ class Runner:
             seen.closed.reason,
             Judgement((*judged.clauses, *own)),
             figures,
-            located(draw, specs, guess),
+            located(draw, guess),
             seen.refused,
             seen.signed,
             guess,
@@ -163,14 +162,14 @@ class Runner:
             await asyncio.sleep(max(0.0, started_at + said.at_s - time.time()))
             await self._control.report(said.text, source="harness")
 
-    async def _closed(self, draw: Draw, seen: Watching, course: Course, specs: tuple[Spec, ...]) -> None:
+    async def _closed(self, draw: Draw, seen: Watching, course: Course) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draw.scenario.timeout_s):
                 await seen.done.wait()
                 seen.require_whole()
                 await course.finished()
-                if len(specs) > 1 or draw.reports:
-                    await self._settled(specs)
+                if len(draw.specs) > 1 or draw.reports:
+                    await self._settled(draw.specs)
                 return
         seen.require_whole()
         what = f"incident {seen.incident} was not closed" if seen.incident else "no incident was opened"
@@ -192,16 +191,6 @@ class Runner:
         gone = [await self._oracle.is_gone(spec) for spec in specs]
         return all(gone) and (await self._oracle.served_now()).ok
 
-    async def _set_traffic(self, draw: Draw) -> None:
-        traffic = next(device for device in self._control.inventory.devices if device.kind == "traffic")
-        load = {"seed": draw.seed, "noise": draw.noise, "rate": TRAFFIC_RATE}  # the rate that the oracle asks for
-        try:
-            async with httpx.AsyncClient(timeout=3.0, trust_env=False) as client:
-                url = f"http://{traffic.host}:{traffic.port}/settings"
-                (await client.put(url, json=load)).raise_for_status()
-        except httpx.HTTPError as error:
-            raise StackDownError(f"the load generator does not answer: {error!r}; see: triage status") from error
-
     async def _await_green(self) -> None:
         deadline = time.monotonic() + GREEN_TIMEOUT_S
         while not (clause := await self._oracle.served_now()).ok:
@@ -214,7 +203,3 @@ class Runner:
             if time.monotonic() > deadline:
                 raise StackDownError(f"the incident {min(open_)} is still open; wait for it, or see: triage tail")
             await asyncio.sleep(POLL_S)
-
-
-def _specs(draw: Draw) -> tuple[Spec, ...]:
-    return tuple(Spec(step.fault, str(step.target), step.args) for step in draw.faults)

@@ -21,6 +21,7 @@ from harness.run_lock import only_run
 from harness.scenario import Draw
 from harness.scenario_checks import platforms_of
 from harness.site import Deployment, platform
+from harness.traffic import generator
 from harness.verdict import Before, Judgement, allowed_starts
 from injector.errors import world_exit_code
 from injector.fault import Spec
@@ -88,7 +89,7 @@ def possible_here(drawn: Draw) -> bool:
 
 def specs_of(drawn: Draw) -> tuple[Spec, ...]:
     """Return the faults of a draw."""
-    return tuple(Spec(step.fault, str(step.target), step.args) for step in drawn.faults)
+    return drawn.specs
 
 
 class Prover:
@@ -215,8 +216,7 @@ class Prover:
     def _scene(self, drawn: Draw) -> Scene:
         specs = specs_of(drawn)
         suspect = check(specs[0]).truth(specs[0])[0] if specs else INNOCENT
-        traffic = next(device.name for device in self._control.inventory.devices if device.kind == "traffic")
-        return Scene(suspect, traffic, rounds=drawn.scenario.expect.max_actions + 2)
+        return Scene(suspect, generator(self._control.inventory).name, rounds=drawn.scenario.expect.max_actions + 2)
 
 
 def _require_none(left: tuple[str, ...]) -> None:

@@ -8,9 +8,7 @@ from harness.outcome import expected, located
 from harness.scenario import Draw, draw, load
 from harness.score import score
 from harness.verdict import Clause
-from injector.fault import Spec
 
-DRIFT = (Spec("db_conn_drift", "orders"),)
 NOTHING_SEEN = score("inc-1", (), injected_at=None)
 
 
@@ -56,10 +54,10 @@ def test_what_never_recovered_did_not_do_so_in_time() -> None:
 
 def test_a_fault_is_located_by_device_and_class() -> None:
     drawn = draw(load("db_conn_drift"))
-    assert located(drawn, DRIFT, believed("orders", "config_drift")) is True
-    assert located(drawn, DRIFT, believed("orders", "process_down")) is False
-    assert located(drawn, DRIFT, None) is False
+    assert located(drawn, believed("orders", "config_drift")) is True
+    assert located(drawn, believed("orders", "process_down")) is False
+    assert located(drawn, None) is False
 
 
 def test_where_nothing_is_broken_nothing_is_to_be_located() -> None:
-    assert located(draw(load("no_fault")), (), believed("orders", "none")) is None
+    assert located(draw(load("no_fault")), believed("orders", "none")) is None
