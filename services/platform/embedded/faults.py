@@ -8,12 +8,14 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
 from services.platform.embedded import lacking, processes
 from services.platform.embedded.commands import EmbeddedCommands
+from services.platform.embedded.freezing import freeze, thaw
 from services.platform.embedded.home import Home, scope_of
 from services.platform.embedded.intruders import EmbeddedIntruders
 from services.platform.embedded.privileges import EmbeddedGrants
@@ -77,24 +79,22 @@ class EmbeddedFaults:
 
     async def freeze(self, name: str) -> None:
         """SIGSTOP every process of the workload."""
-        pid = await self._running(name)
-        await asyncio.to_thread(processes.signal_tree, pid, signal.SIGSTOP)
-        await asyncio.to_thread(processes.wait_frozen, pid, True)
+        await freeze(name, await self._running(name))
 
     async def thaw(self, name: str) -> None:
         """SIGCONT every process of the workload; nothing happens if it does not run."""
         info = await self._supervisor.program(self._program(name).name)
         if info.pid is not None:
-            await asyncio.to_thread(processes.signal_tree, info.pid, signal.SIGCONT)
-            await asyncio.to_thread(processes.wait_frozen, info.pid, False)
+            await thaw(name, info.pid)
 
     async def set_environment(self, name: str, changes: dict[str, str]) -> None:
         """Restart the workload with changed variables; nothing happens if it runs with them already."""
-        await self._restart_with(name, {**(await self._supervisor.program(name)).environment, **changes})
+        await self._restart_with(name, lambda own: {**own, **changes})
 
     async def reset_environment(self, name: str) -> None:
         """Restart the workload with its declared environment; nothing happens if it runs with that already."""
-        await self._restart_with(name, self._program(name).environment)
+        declared = self._program(name).environment
+        await self._restart_with(name, lambda _own: declared)
 
     async def environment(self, name: str) -> dict[str, str]:
         """Return the environment the running process really has.
@@ -211,9 +211,11 @@ class EmbeddedFaults:
             raise VerbFailedError(f"{name} does not run")
         return info.pid
 
-    async def _restart_with(self, name: str, environment: dict[str, str]) -> None:
+    async def _restart_with(self, name: str, wanted: Callable[[dict[str, str]], dict[str, str]]) -> None:
+        """Restart a workload with what `wanted` makes of the variables of its own."""
         async with self._restarts.locked(name):
             info = await self._supervisor.program(name)
+            environment = wanted(info.environment)
             if info.environment == environment and info.pid is not None:
                 return
             await self._restarts.stop(name)
