@@ -288,3 +288,18 @@ async def test_what_was_seen_is_said_as_plainly_when_the_fault_is_gone_as_while_
     there = (await subject.evidence(spec)).detail
     await subject.heal(opened.id)
     assert (there, (await subject.evidence(spec)).detail) == SAID[name]
+
+
+def test_a_fault_that_somebody_heals_while_the_open_ones_are_listed_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = FaultJournal(tmp_path)
+    stays, goes = (journal.begin(Spec("service_killed", name), "t") for name in ("catalog", "orders"))
+    read_text = Path.read_text
+
+    def read(path: Path) -> str:
+        FaultJournal(tmp_path).close(goes)
+        return read_text(path)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert [fault.id for fault in journal] == [stays.id]
