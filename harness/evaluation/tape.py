@@ -74,7 +74,7 @@ class _Tape:
 
     records: list[tuple[int, Telemetry]]
     changed: asyncio.Condition
-    failure: BaseException | None = None
+    failure: Exception | None = None
 
     @property
     def now_us(self) -> int:
@@ -150,8 +150,10 @@ async def record(stage: Stage, run: RunPlan, origin: Origin) -> Window:
     try:
         return await _record(stage, run, origin, tape)
     finally:
-        await end(following)
-        await stage.heal()
+        try:
+            await end(following)
+        finally:
+            await stage.heal()
 
 
 async def _record(stage: Stage, run: RunPlan, origin: Origin, tape: _Tape) -> Window:
