@@ -17,7 +17,7 @@ from services.platform.embedded.faults import EmbeddedFaults
 from services.platform.fault_port import FaultPort, Lacking, Limits, LinkFault, here
 from services.platform.links.model import parse_fault
 from services.platform.port import NotOnThisPlatformError
-from services.platform.proxy.client import RemoteFaults
+from services.platform.proxy.fault_client import RemoteFaults
 from services.platform.proxy.wire import FAULT_VERBS
 from tests.support.world import FakeFaults, shop_inventory
 
