@@ -86,7 +86,7 @@ class ControlPlane:
         Raises:
             RefusedError: the text is empty, too long, or holds control characters; one sentence says which.
         """
-        name = incident or f"inc-{secrets.token_hex(4)}"
+        name = incident or new_incident()
         await self.say(checked_report(name, text, source), once=True)
         return name
 
@@ -188,6 +188,11 @@ class _KeyFile:
             return None
         self._read_at = written_at
         return await asyncio.to_thread(self._place.load, "operator")
+
+
+def new_incident() -> str:
+    """Return a name for an incident that nobody has used."""
+    return f"inc-{secrets.token_hex(4)}"
 
 
 def checked_report(incident: str, text: str, source: Source) -> IncidentReported:

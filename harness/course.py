@@ -14,7 +14,6 @@ from harness.control import Seen
 from harness.scenario import Draw, FaultStep, KillStep
 from harness.site import Deployment
 from injector.collateral import Witness
-from injector.fault import Spec
 from injector.injector import Injector
 
 VICTIMS = {
@@ -100,7 +99,7 @@ class Course:
             places = str(step.target).split("--")
             before = [await self._witness.starts(name) for name in places]
             self.injected_at = self.injected_at or time.time()
-            await self._injector.inject(Spec(step.fault, str(step.target), step.args))
+            await self._injector.inject(step.spec)
             for name, starts in zip(places, before, strict=True):
                 self.own[name] += await self._witness.starts(name) - starts
 

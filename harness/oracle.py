@@ -18,6 +18,7 @@ import httpx
 
 from broker.contracts.inventory import Inventory
 from harness.errors import StackDownError
+from harness.traffic import ask
 from harness.verdict import (
     LOAD,
     SERVED,
@@ -64,7 +65,7 @@ class Oracle:
                 f"the world is not as declared before the scenario ({'; '.join(wrong)}); try: triage heal --all"
             )
         try:
-            load = await self._ask("settings")
+            load = await ask(self._inventory, "settings")
         except (httpx.HTTPError, ValueError) as error:
             raise StackDownError(f"the load generator does not say its load: {error!r}; see: triage status") from error
         return Before(world, {name: load[name] for name in LOAD if name in load})
@@ -111,18 +112,8 @@ class Oracle:
             await asyncio.sleep(POLL_S)
 
     async def _traffic(self) -> Traffic:
-        stats = await self._ask("stats", window_s=self._inventory.objective.window_s)
-        return Traffic(stats, await self._ask("settings"))
-
-    async def _ask(self, what: str, **parameters: int) -> dict[str, object]:
-        traffic = next(device for device in self._inventory.devices if device.kind == "traffic")
-        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
-            answer = await client.get(f"http://{traffic.host}:{traffic.port}/{what}", params=parameters)
-            answer.raise_for_status()
-            body = answer.json()
-        if not isinstance(body, dict):
-            raise ValueError(f"its {what} are no object")
-        return body
+        stats = await ask(self._inventory, "stats", window_s=self._inventory.objective.window_s)
+        return Traffic(stats, await ask(self._inventory, "settings"))
 
 
 async def _measured(measurement: Awaitable[MeasuredT]) -> MeasuredT | Missing:

@@ -9,14 +9,13 @@ from itertools import combinations
 from harness.errors import RefusedError
 from harness.scenario_model import CUES_OF_A_KIND, Chosen, FaultStep, KillStep, Scenario
 from injector.errors import InjectorError
-from injector.fault import Platform, Spec
+from injector.fault import EVERYWHERE, Platform, Spec
 from injector.registry import FAULTS, check, find
 
 
 def platforms_of(scenario: Scenario) -> tuple[Platform, ...]:
     """Return the platforms on which every fault of a checked scenario can be made."""
-    everywhere: tuple[Platform, ...] = ("embedded", "docker")
-    return tuple(p for p in everywhere if all(p in find(step.fault).platforms for step in scenario.faults))
+    return tuple(p for p in EVERYWHERE if all(p in find(step.fault).platforms for step in scenario.faults))
 
 
 def require_here(scenario: Scenario, platform: Platform) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field
 from broker.contracts.base import Frozen, Scalar, Token, UnitInterval
 from broker.contracts.incident import IncidentText
 from broker.contracts.plan import AgentKind, FaultClass
+from injector.fault import Spec
 
 Seconds = Annotated[float, Field(ge=0.0, le=3_600.0)]
 Chosen = str | tuple[str, ...]
@@ -36,6 +37,11 @@ class FaultStep(Frozen):
     target: Chosen
     """A workload, or `source--destination`."""
     args: dict[str, Scalar] = Field(default_factory=dict)
+
+    @property
+    def spec(self) -> Spec:
+        """The fault as the injector takes it, once the target is drawn."""
+        return Spec(self.fault, str(self.target), self.args)
 
 
 class ReportStep(Frozen):
@@ -120,3 +126,8 @@ class Draw(Frozen):
     report_at_s: float | None
     reports: tuple[Said, ...] = ()
     """Further reports, in the order of their times."""
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """Its faults as the injector takes them."""
+        return tuple(step.spec for step in self.faults)

@@ -19,6 +19,7 @@ from harness.control import ControlPlane, connect
 from harness.errors import StackDownError
 from harness.run import Outcome
 from harness.site import KeyPlace, Site, open_site
+from harness.traffic import generator
 
 LAG_TIMEOUT_S = 10.0
 """How long the auditor may be behind the journal before its trail counts as cut off, seconds."""
@@ -93,8 +94,7 @@ def public_key(keys: KeyPlace) -> bytes:
 
 async def _newest(control: ControlPlane, inventory: Inventory) -> int | None:
     """Return the sequence of the newest telemetry of the traffic: it comes every second and is never taken back."""
-    traffic = next(device for device in inventory.devices if device.kind == "traffic")
-    newest = await control.broker.last(f"triage.telemetry.{traffic.name}")
+    newest = await control.broker.last(f"triage.telemetry.{generator(inventory).name}")
     return None if newest is None else newest.seq
 
 

@@ -21,6 +21,7 @@ from harness.run_lock import only_run
 from harness.scenario import Draw
 from harness.scenario_checks import platforms_of
 from harness.site import Deployment, platform
+from harness.traffic import generator
 from harness.verdict import Before, Judgement, allowed_starts
 from injector.errors import world_exit_code
 from injector.fault import Spec
@@ -88,7 +89,7 @@ def possible_here(drawn: Draw) -> bool:
 
 def specs_of(drawn: Draw) -> tuple[Spec, ...]:
     """Return the faults of a draw."""
-    return tuple(Spec(step.fault, str(step.target), step.args) for step in drawn.faults)
+    return drawn.specs
 
 
 class Prover:
@@ -108,7 +109,8 @@ class Prover:
         """Have the stack for oneself, with the control plane blind; all is as before at the end.
 
         Raises:
-            ConflictError: a run is going on. StackDownError: the world does not become green.
+            ConflictError: a run is going on. StackDownError: the world does not become green, or not everything runs
+                again at the end. NotHealedError: a fault is left in it.
         """
         with only_run(self._stack.home, "scenario validate"):
             await self._put_back()
@@ -117,8 +119,10 @@ class Prover:
             try:
                 yield
             finally:
-                await self._stack.kill(VICTIMS["sensors"])
-                await self._put_back()
+                try:
+                    await self._put_back()
+                finally:
+                    await self._stack.kill(VICTIMS["sensors"])
 
     async def prove(self, drawn: Draw, also: tuple[str, ...] = ()) -> Proof:
         """Try the oracle of a draw out.
@@ -152,11 +156,12 @@ class Prover:
 
     async def _cheated(self, drawn: Draw, cheat: Cheat, before: Before, allowed: Mapping[str, int]) -> Check:
         specs = specs_of(drawn)
+        idle = await self._hand.idle()
         refused = await _carried_out(cheat.act(self._hand, self._scene(drawn)))
         window_s = self._control.inventory.objective.window_s
         judged = await self._oracle.judge(specs, before, allowed=allowed, grace_s=window_s)
         if not cheat.leaves_traces:
-            await self._hand.put_back()
+            _require_none(await self._hand.put_back(but=idle))
         return _check(cheat.name, judged, must_pass=cheat is NOTHING and not specs, refused=refused)
 
     async def _repaired(self, drawn: Draw, specs: tuple[Spec, ...]) -> Check:
@@ -183,8 +188,11 @@ class Prover:
             await self._put_back()
 
     async def _put_back(self) -> None:
+        """Heal, and let everything run. A fault can keep a workload from starting, and one that is stopped can keep its
+        fault from being healed: what could not be started before is tried again after."""
         await self._hand.put_back()
         await self._injector.heal_all()
+        _require_none(await self._hand.put_back())
 
     async def _until_green(self) -> None:
         deadline = time.monotonic() + GREEN_TIMEOUT_S
@@ -208,8 +216,12 @@ class Prover:
     def _scene(self, drawn: Draw) -> Scene:
         specs = specs_of(drawn)
         suspect = check(specs[0]).truth(specs[0])[0] if specs else INNOCENT
-        traffic = next(device.name for device in self._control.inventory.devices if device.kind == "traffic")
-        return Scene(suspect, traffic, rounds=drawn.scenario.expect.max_actions + 2)
+        return Scene(suspect, generator(self._control.inventory).name, rounds=drawn.scenario.expect.max_actions + 2)
+
+
+def _require_none(left: tuple[str, ...]) -> None:
+    if left:
+        raise StackDownError(f"not everything runs again ({'; '.join(left)}); see: triage status")
 
 
 def _live(judged: Judgement, specs: tuple[Spec, ...]) -> Check:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 
 from broker.contracts.inventory import Inventory, Objective
 from services.platform.fault_port import FaultPort
-from services.platform.port import Platform
+from services.platform.port import Platform, VerbFailedError
 
 NO_PROMISE = Objective(success_ratio=0.0, latency_ms=3_600_000.0)
 """An objective that everything meets."""
@@ -65,14 +66,32 @@ class Hand:
         if self._kept.exists():
             os.replace(self._kept, self._inventory)
 
-    async def put_back(self) -> None:
-        """Let everything run again: the inventory as it was, paused workloads continued, stopped ones started."""
+    async def idle(self) -> frozenset[str]:
+        """Return the workloads that do not run, paused ones among them."""
+        return frozenset(workload.name for workload in await self._platform.list() if workload.state != "running")
+
+    async def put_back(self, *, but: Collection[str] = ()) -> tuple[str, ...]:
+        """Let everything run again: the inventory as it was, paused workloads continued, stopped ones started.
+
+        Args:
+            but: workloads that are left as they are, since it is the fault that keeps them from running.
+
+        Returns:
+            A sentence for every workload that could not be let run; all the others run.
+
+        Raises:
+            PlatformDownError: there is no world. OSError: the inventory cannot be written.
+        """
         await asyncio.to_thread(self.tighten)
+        left = []
         for workload in await self._platform.list():
-            if workload.state == "paused":
-                await self._port.thaw(workload.name)
-            elif workload.state != "running":
-                await self._port.start(workload.name)
+            if workload.state == "running" or workload.name in but:
+                continue
+            try:
+                await (self._port.thaw if workload.state == "paused" else self._port.start)(workload.name)
+            except VerbFailedError as error:
+                left.append(str(error))
+        return tuple(left)
 
 
 def _key() -> str:

@@ -69,7 +69,10 @@ class FaultJournal:
 
     def __iter__(self) -> Iterator[OpenFault]:
         for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else ():
-            row = json.loads(path.read_text())
+            try:
+                row = json.loads(path.read_text())
+            except FileNotFoundError:
+                continue  # healed by somebody else since the folder was listed
             yield OpenFault(row["id"], Spec(**row["spec"]), row["state"], row["at"])
 
     def _path(self, fault_id: str) -> Path:

@@ -14,7 +14,8 @@ from injector.fault import World
 from injector.hand import Hand
 from injector.injector import Injector
 from injector.journal import FaultJournal
-from services.platform.proxy.client import RemoteFaults, RemotePlatform
+from services.platform.proxy.client import RemotePlatform
+from services.platform.proxy.fault_client import RemoteFaults
 from services.platform.proxy.wire import ContainerRow
 
 ClientT = TypeVar("ClientT")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from auditor_svc import api
 from dashboard.api import answers
@@ -86,7 +86,7 @@ class Records:
             )
             for row in rows
         ]
-        return answers.Incidents(incidents=found, next=found[-1].seq if len(found) == limit else None)
+        return answers.Incidents(incidents=found, next=_next(found, limit))
 
     async def story(self, incident: str) -> answers.Story:
         """Return all of one incident.
@@ -94,16 +94,15 @@ class Records:
         Raises:
             Problem: it was never reported.
         """
-        found = await api.incident_story(self._dsn(), incident)
-        if found is None:
-            raise not_found(f"incident {incident[:60]!r} in the audit")
-        return answers.Story(**api.plain(found))
+        return answers.Story(**api.plain(await self._story(incident)))
 
     async def similar(self, incident: str) -> answers.SimilarIncidents:
-        """Return past incidents that were repaired and are like this one."""
-        found = await api.incident_story(self._dsn(), incident)
-        if found is None:
-            raise not_found(f"incident {incident[:60]!r} in the audit")
+        """Return past incidents that were repaired and are like this one.
+
+        Raises:
+            Problem: it was never reported.
+        """
+        found = await self._story(incident)
         plan = found.plans[-1] if found.plans else None
         alike = similar(
             incident,
@@ -134,7 +133,7 @@ class Records:
             entry = audited_entry(row)
             fields = entry.model_dump(exclude={"payload", "verified", "key_version"})
             rows.append(answers.TimelineRow(**fields, row_hash=hashes.get(entry.seq)))
-        return answers.Timeline(rows=rows, next=rows[-1].seq if len(rows) == limit else None)
+        return answers.Timeline(rows=rows, next=_next(rows, limit))
 
     async def llm_runs(self, limit: int, cursor: int | None) -> answers.LlmRuns:
         """Return a page of model runs without their texts, newest first."""
@@ -154,7 +153,7 @@ class Records:
             )
             for run in await api.llm_runs(self._dsn(), limit, cursor)
         ]
-        return answers.LlmRuns(runs=rows, next=rows[-1].seq if len(rows) == limit else None)
+        return answers.LlmRuns(runs=rows, next=_next(rows, limit))
 
     async def llm_records(self, run_id: str) -> answers.LlmRecords:
         """Return a run, or all of an incident, with prompt and response.
@@ -199,6 +198,22 @@ class Records:
             mttr_s=today.median_recovery_s,
             since_us=_us(midnight),
         )
+
+    async def _story(self, incident: str) -> api.IncidentStory:
+        found = await api.incident_story(self._dsn(), incident)
+        if found is None:
+            raise not_found(f"incident {incident[:60]!r} in the audit")
+        return found
+
+
+class _Row(Protocol):
+    @property
+    def seq(self) -> int: ...
+
+
+def _next(rows: Sequence[_Row], limit: int) -> int | None:
+    """Return where the page after this one begins; None if this is the last."""
+    return rows[-1].seq if len(rows) == limit else None
 
 
 def _breaks(scenario: str) -> bool:

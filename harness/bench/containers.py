@@ -20,6 +20,7 @@ from statistics import median
 import httpx
 
 from harness.bench.figures import Figure, table
+from harness.bench.recovery import SCENARIOS
 from harness.cli.output import err, out
 from harness.compose.host import ComposeHost
 from harness.compose.program import Compose, find
@@ -34,14 +35,6 @@ UP_BOUND_S = 45.0
 MEMORY_BOUND = 2.5 * 2**30
 IDLE_S = 20.0
 STEP_TIMEOUT_S = 30.0
-SCENARIOS = (
-    "db_conn_drift",
-    "cache_poison",
-    "network_partition",
-    "service_killed",
-    "agent_killed_mid_task",
-    "no_fault",
-)
 SEEDS = (1, 2, 3)
 SERVICE = "log-agent"
 Say = Callable[[str], None]

@@ -12,17 +12,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-import httpx
-
 from broker.contracts.inventory import Inventory
 from broker.contracts.telemetry import Telemetry
 from broker.gate import Trusted
 from deploy.embedded.layout import layout
 from harness.control import ControlPlane, connect
 from harness.embedded import Embedded
-from harness.errors import StackDownError
 from harness.evaluation.data import Facts, Line, Load
 from harness.evaluation.tape import MAX_LINES, SECOND, LogMark
+from harness.traffic import set_load
 from injector.fault import Spec
 from injector.injector import Injector
 
@@ -54,14 +52,7 @@ class EmbeddedStage:
         return self._control.inventory
 
     async def set_load(self, load: Load) -> None:
-        traffic = next(device for device in self.inventory.devices if device.kind == "traffic")
-        body = {"rate": load.rate, "noise": load.noise, "seed": load.seed}
-        try:
-            async with httpx.AsyncClient(timeout=3.0, trust_env=False) as client:
-                answer = await client.put(f"http://{traffic.host}:{traffic.port}/settings", json=body)
-                answer.raise_for_status()
-        except httpx.HTTPError as error:
-            raise StackDownError(f"the load generator does not answer: {error!r}; see: triage status") from error
+        await set_load(self.inventory, rate=load.rate, noise=load.noise, seed=load.seed)
 
     async def telemetry(self) -> AsyncIterator[tuple[int, Telemetry]]:
         start = await self._control.broker.last_sequence() + 1

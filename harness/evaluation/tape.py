@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from broker.contracts.inventory import Inventory
-from broker.contracts.plan import FaultClass
 from broker.contracts.telemetry import Telemetry
 from broker.tasks import end
 from harness.errors import StackDownError, TimedOutError
 from harness.evaluation.data import Facts, Line, Load, Moment, Origin, RunPlan, Sample, Truth, Window
+from harness.traffic import generator
 from injector.fault import Spec
 from injector.registry import check
 
@@ -74,7 +74,7 @@ class _Tape:
 
     records: list[tuple[int, Telemetry]]
     changed: asyncio.Condition
-    failure: BaseException | None = None
+    failure: Exception | None = None
 
     @property
     def now_us(self) -> int:
@@ -131,12 +131,10 @@ def _is_calm(record: Telemetry) -> bool:
 def truth_of(run: RunPlan, inventory: Inventory) -> Truth:
     """Return what a right diagnosis names: the injector's own word, or that nothing is broken any more."""
     if run.fault is None or run.fault.healed_after_s is not None:
-        traffic = next(device for device in inventory.devices if device.kind == "traffic")
-        return Truth(target=traffic.name, fault_class="none")
+        return Truth(target=generator(inventory).name, fault_class="none")
     spec = Spec(run.fault.kind, run.fault.target, run.fault.args)
     target, fault_class = check(spec).truth(spec)
-    named: FaultClass = fault_class
-    return Truth(target=target, fault_class=named)
+    return Truth(target=target, fault_class=fault_class)
 
 
 async def record(stage: Stage, run: RunPlan, origin: Origin) -> Window:
@@ -152,8 +150,10 @@ async def record(stage: Stage, run: RunPlan, origin: Origin) -> Window:
     try:
         return await _record(stage, run, origin, tape)
     finally:
-        await end(following)
-        await stage.heal()
+        try:
+            await end(following)
+        finally:
+            await stage.heal()
 
 
 async def _record(stage: Stage, run: RunPlan, origin: Origin, tape: _Tape) -> Window:

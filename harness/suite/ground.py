@@ -20,8 +20,8 @@ from harness.run_lock import only_run
 from harness.site import Deployment, Progress
 from harness.suite.plan import Planner
 from harness.suite.result import CleanUp
-from harness.suite.world import differences, undeclared
-from injector.collateral import Baseline
+from harness.suite.world import differences
+from injector.collateral import Baseline, faults_of
 from planner_svc.config import model_settings
 from planner_svc.errors import ModelError
 from planner_svc.llm_client import open_client
@@ -113,7 +113,7 @@ class Ground:
     async def _looked_at(self) -> tuple[str, ...]:
         found = [f"the fault {fault.id} is open" for fault in self._stack.injector().open()]
         now = await self._stack.witness().baseline()
-        found += undeclared(now) if self._before is None else differences(self._before, now)
+        found += faults_of(now) if self._before is None else differences(self._before, now)
         status = await self._stack.status()
         found += [
             f"{program.name} is not healthy: {program.detail}" for program in status.programs if not program.healthy

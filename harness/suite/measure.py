@@ -15,7 +15,6 @@ from harness.scenario import Draw
 from harness.score import Score, false_actions, is_success
 from harness.suite.result import ClauseSaid, CleanUp, Key, ReplanSaid, RunFigures, RunResult
 from harness.suite.timeline import timeline
-from injector.fault import Spec
 from injector.registry import check
 
 MAX_TEXT = 2_000
@@ -121,8 +120,7 @@ def collateral(clauses: Sequence[Clause]) -> tuple[str, ...]:
 
 
 def _devices(draw: Draw) -> frozenset[str]:
-    specs = [Spec(step.fault, str(step.target), step.args) for step in draw.faults]
-    return frozenset(check(spec).truth(spec)[0] for spec in specs)
+    return frozenset(check(spec).truth(spec)[0] for spec in draw.specs)
 
 
 def _words(guess: Hypothesis | None) -> str:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from harness.errors import BadScenarioError
 from harness.scenario import Draw, Scenario, draw
+from harness.scenario_checks import platforms_of
 from harness.suite.result import RULEBOOK, Key
-from injector.registry import find
 
 Mode = Literal["rulebook", "auto", "hypothesis", "full"]
 
@@ -89,7 +89,7 @@ def plan(scenarios: Iterable[Scenario], seeds: int, who: Iterable[Planner], *, p
         seeds: so many of each scenario, 1, 2, 3, …
     """
     wanted = list(scenarios)
-    here = [scenario for scenario in wanted if _can_be_made(scenario, platform)]
+    here = [scenario for scenario in wanted if platform in platforms_of(scenario)]
     items = [
         Item(_key(scenario, seed, planner, platform, commit), draw(scenario, seed=seed), planner)
         for planner in who
@@ -97,10 +97,6 @@ def plan(scenarios: Iterable[Scenario], seeds: int, who: Iterable[Planner], *, p
         for seed in range(1, seeds + 1)
     ]
     return SuitePlan(tuple(items), tuple(scenario.name for scenario in wanted if scenario not in here))
-
-
-def _can_be_made(scenario: Scenario, platform: str) -> bool:
-    return all(platform in find(step.fault).platforms for step in scenario.faults)
 
 
 def _key(scenario: Scenario, seed: int, planner: Planner, platform: str, commit: str) -> Key:

@@ -10,16 +10,6 @@ from collections.abc import Sequence
 from injector.collateral import Baseline
 
 
-def undeclared(world: Baseline) -> tuple[str, ...]:
-    """Return what is not as it was declared: a sentence for every workload that does not run, or drifts."""
-    found = []
-    for name, workload in world.workloads.items():
-        if workload.state != "running":
-            found.append(f"{name} is {workload.state}")
-        found += [f"{name} drifts: {item.what} {item.name}" for item in workload.drift]
-    return tuple(found)
-
-
 def differences(before: Baseline, after: Baseline) -> tuple[str, ...]:
     """Return every difference between two fingerprints, one sentence each."""
     gone = [f"{name} is gone" for name in before.workloads if name not in after.workloads]

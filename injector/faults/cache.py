@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ import valkey
 
 from broker.contracts.plan import FaultClass
 from injector.errors import BadTargetError
-from injector.fault import EVERYWHERE, PROCESSES, Evidence, Platform, Spec, World, number
+from injector.fault import PROCESSES, Bounds, Evidence, Fault, Platform, Spec, World
 from services.inventory.declared import CACHE_SETTINGS
 from services.platform.port import VerbFailedError
 
@@ -21,53 +22,10 @@ FULL: Mapping[str, str] = {"maxmemory": str(100 << 10), "maxmemory-policy": "noe
 PASSWORD = "changed-by-hand"  # noqa: S105 - nobody else knows it, which is the fault
 
 
-class CachePoison:
-    """Overwrite the cached products with an object no reader can decode."""
-
-    name = "cache_poison"
-    summary = "the cached products are replaced by undecodable objects"
-    targets: tuple[str, ...] = ("shop-cache",)
-    arguments: Mapping[str, tuple[float, float, float]] = {"entries": (50.0, 1.0, 10_000.0)}
-    platforms: tuple[Platform, ...] = EVERYWHERE
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "cache_poison"
-
-    async def inject(self, world: World, spec: Spec) -> None:
-        with _answering():
-            await asyncio.to_thread(self._poison, world, spec)
-
-    async def evidence(self, world: World, spec: Spec) -> Evidence:
-        with _answering():
-            count = await asyncio.to_thread(self._count, world, spec)
-        return Evidence(count > 0, f"{count} poisoned entries in {spec.target}")
-
-    async def heal(self, world: World, spec: Spec) -> None:
-        with _answering():
-            await asyncio.to_thread(self._clean, world, spec)
-
-    def _poison(self, world: World, spec: Spec) -> None:
-        with _client(world, spec) as (client, prefix):
-            skus = [f"{prefix}product:sku-{n:03d}" for n in range(1, int(number(self, spec, "entries")) + 1)]
-            client.mset(dict.fromkeys({*skus, *_keys(client, prefix)}, POISON))
-
-    def _count(self, world: World, spec: Spec) -> int:
-        with _client(world, spec) as (client, prefix):
-            return sum(client.get(key) == POISON for key in _keys(client, prefix))
-
-    def _clean(self, world: World, spec: Spec) -> None:
-        with _client(world, spec) as (client, prefix):
-            bad = [key for key in _keys(client, prefix) if client.get(key) == POISON]
-            if bad:
-                client.unlink(*bad)
-
-
-class _Blocking:
-    """Common to what talks to the cache in threads."""
+class _OnCache(Fault):
+    """Common to what is done to the cache over the network; its client blocks, so it runs in a thread."""
 
     targets: tuple[str, ...] = ("shop-cache",)
-    arguments: Mapping[str, tuple[float, float, float]] = {}
-    platforms: tuple[Platform, ...] = PROCESSES
 
     async def inject(self, world: World, spec: Spec) -> None:
         with _answering():
@@ -81,24 +39,47 @@ class _Blocking:
         with _answering():
             await asyncio.to_thread(self._mend, world, spec)
 
+    @abstractmethod
+    def _break(self, world: World, spec: Spec) -> None: ...
+
+    @abstractmethod
+    def _look(self, world: World, spec: Spec) -> Evidence: ...
+
+    @abstractmethod
+    def _mend(self, world: World, spec: Spec) -> None: ...
+
+
+class CachePoison(_OnCache):
+    """Overwrite the cached products with an object no reader can decode."""
+
+    name = "cache_poison"
+    summary = "the cached products are replaced by undecodable objects"
+    fault_class: FaultClass = "cache_poison"
+    arguments: Mapping[str, Bounds] = {"entries": (50.0, 1.0, 10_000.0)}
+
     def _break(self, world: World, spec: Spec) -> None:
-        raise NotImplementedError
+        with _client(world, spec) as (client, prefix):
+            skus = [f"{prefix}product:sku-{n:03d}" for n in range(1, int(self.number(spec, "entries")) + 1)]
+            client.mset(dict.fromkeys({*skus, *_keys(client, prefix)}, POISON))
 
     def _look(self, world: World, spec: Spec) -> Evidence:
-        raise NotImplementedError
+        with _client(world, spec) as (client, prefix):
+            count = len(_poisoned(client, prefix))
+        return Evidence(count > 0, f"{count} poisoned entries in {spec.target}")
 
     def _mend(self, world: World, spec: Spec) -> None:
-        raise NotImplementedError
+        with _client(world, spec) as (client, prefix):
+            if bad := _poisoned(client, prefix):
+                client.unlink(*bad)
 
 
-class CacheFull(_Blocking):
+class CacheFull(_OnCache):
     """The cache is at its limit and may let nothing go: it refuses every write with its own words (OOM)."""
 
     name = "cache_full"
     summary = "the cache is full and may evict nothing; it refuses writes"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "resource_limit"
+    platforms: tuple[Platform, ...] = PROCESSES
+    fault_class: FaultClass = "resource_limit"
 
     def _break(self, world: World, spec: Spec) -> None:
         with _client(world, spec) as (client, _):
@@ -115,14 +96,13 @@ class CacheFull(_Blocking):
             _configure(client, {name: CACHE_SETTINGS[name] for name in FULL})
 
 
-class CachePasswordChanged(_Blocking):
+class CachePasswordChanged(_OnCache):
     """Somebody set a password on the cache and told nobody; who was connected has to come again."""
 
     name = "cache_password_changed"
     summary = "the cache demands a password that no client has"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "bad_credentials"
+    platforms: tuple[Platform, ...] = PROCESSES
+    fault_class: FaultClass = "bad_credentials"
 
     def _break(self, world: World, spec: Spec) -> None:
         with _client(world, spec) as (client, _):
@@ -177,6 +157,10 @@ class _client:
 
     def __exit__(self, *_exc: object) -> None:
         self._client.close()
+
+
+def _poisoned(client: valkey.Valkey, prefix: str) -> list[bytes]:
+    return [key for key in _keys(client, prefix) if client.get(key) == POISON]
 
 
 def _keys(client: valkey.Valkey, prefix: str) -> list[bytes]:

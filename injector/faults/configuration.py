@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from broker.contracts.plan import FaultClass
-from injector.fault import EVERYWHERE, PROCESSES, Evidence, Platform, Spec, World
+from injector.fault import PROCESSES, Evidence, Fault, Platform, Spec, World
 
 WRONG_HOST = "shop-db-old.invalid"
 """A name of the reserved top-level domain of RFC 2606: it never resolves."""
@@ -21,12 +19,11 @@ NEEDED = {
 WRONG_PASSWORD = "changed-on-the-server-only"  # noqa: S105 - wrong on purpose
 
 
-class _Environment:
+class _Environment(Fault):
     """Common to what changes one variable of a service's environment and restarts it, as a bad deployment would."""
 
     targets: tuple[str, ...] = ("orders", "catalog")
-    arguments: Mapping[str, tuple[float, float, float]] = {}
-    platforms: tuple[Platform, ...] = EVERYWHERE
+    fault_class: FaultClass = "config_drift"
     suffix: str
     value: str
 
@@ -40,20 +37,10 @@ class _Environment:
         """Read the environment of the process that really runs."""
         variable = self._variable(spec)
         wrong = (await world.port.environment(spec.target)).get(variable) == self.value
-        return Evidence(wrong, f"{spec.target} runs with {'the wrong' if wrong else 'another'} {variable}")
+        return Evidence(wrong, f"{spec.target} runs {'with' if wrong else 'without'} the injected {variable}")
 
     async def heal(self, world: World, spec: Spec) -> None:
         await world.port.reset_environment(spec.target)
-
-
-class _Given(_Environment):
-    """Common to what leaves a service unable to start: the environment is looked at that it was given."""
-
-    async def evidence(self, world: World, spec: Spec) -> Evidence:
-        variable = self._variable(spec)
-        wrong = (await world.port.configured(spec.target)).get(variable) == self.value
-        runs = "runs" if await world.port.is_running(spec.target) else "does not run"
-        return Evidence(wrong, f"{spec.target} was given {'the wrong' if wrong else 'another'} {variable} and {runs}")
 
 
 class DbConnDrift(_Environment):
@@ -64,20 +51,15 @@ class DbConnDrift(_Environment):
     suffix = "DB_HOST"
     value = WRONG_HOST
 
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
-
 
 class DbWrongPassword(_Environment):
     """The service's database password is stale."""
 
     name = "db_wrong_password"
     summary = "the service's database password is changed to a wrong one"
+    fault_class: FaultClass = "bad_credentials"
     suffix = "DB_PASSWORD"
     value = WRONG_PASSWORD
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "bad_credentials"
 
 
 class WrongPort(_Environment):
@@ -88,9 +70,6 @@ class WrongPort(_Environment):
     suffix = "DB_PORT"
     value = DEAF_PORT
 
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
-
 
 class LimitTooSmall(_Environment):
     """The service gives its database a millisecond for everything, connecting included."""
@@ -99,9 +78,6 @@ class LimitTooSmall(_Environment):
     summary = "the service's time limit for its database is cut to 1 ms; every statement times out"
     suffix = "DB_TIMEOUT_MS"
     value = "1"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
 
 
 class FeatureFlag(_Environment):
@@ -113,11 +89,8 @@ class FeatureFlag(_Environment):
     suffix = "GIFT_NOTES"
     value = "on"
 
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
 
-
-class MissingVariable(_Given):
+class MissingVariable(_Environment):
     """A variable without which the service does not start is empty, as a template leaves it that misses a value."""
 
     name = "missing_variable"
@@ -126,8 +99,13 @@ class MissingVariable(_Given):
     platforms: tuple[Platform, ...] = PROCESSES
     value = ""
 
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        """Read the environment that the service was given: it ends at once, so that often nothing runs."""
+        variable = self._variable(spec)
+        empty = (await world.port.configured(spec.target)).get(variable) == self.value
+        runs = "runs" if await world.port.is_running(spec.target) else "does not run"
+        given = "was given" if empty else "was not given"
+        return Evidence(empty, f"{spec.target} {given} an empty {variable}, and {runs}")
+
     def _variable(self, spec: Spec) -> str:
         return f"{spec.target.upper()}_{NEEDED[spec.target]}"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"

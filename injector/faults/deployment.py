@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from abc import abstractmethod
 
 from broker.contracts.plan import FaultClass
-from injector.fault import PROCESSES, Evidence, Platform, Spec, World
+from injector.fault import PROCESSES, Evidence, Fault, Platform, Spec, World
+from services.platform.fault_port import here
 
 
-class _Command:
+class _Command(Fault):
     """Common to what changes a workload's command line and restarts it, as a bad deployment would."""
 
-    targets: tuple[str, ...]
-    arguments: Mapping[str, tuple[float, float, float]] = {}
+    fault_class: FaultClass = "config_drift"
     platforms: tuple[Platform, ...] = PROCESSES
 
+    @abstractmethod
     def module(self, spec: Spec) -> str:
         """Return the module that is started instead of the declared one."""
-        raise NotImplementedError
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
 
     async def inject(self, world: World, spec: Spec) -> None:
-        await world.port.set_command(spec.target, self._command(spec))
+        await here(world.port.commands).set_command(spec.target, self._command(spec))
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
-        given = await world.port.command(spec.target) == self._command(spec)
-        what = f"python -m {self.module(spec)}" if given else "another command"
+        bad = await here(world.port.commands).command(spec.target) == self._command(spec)
         runs = "runs" if await world.port.is_running(spec.target) else "does not run"
-        return Evidence(given, f"{spec.target} was given {what} and {runs}")
+        given = "was given" if bad else "was not given"
+        return Evidence(bad, f"{spec.target} {given} python -m {self.module(spec)}, and {runs}")
 
     async def heal(self, world: World, spec: Spec) -> None:
-        await world.port.reset_command(spec.target)
+        await here(world.port.commands).reset_command(spec.target)
 
     def _command(self, spec: Spec) -> tuple[str, ...]:
         return (sys.executable, "-m", self.module(spec))

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
-from injector.fault import PROCESSES, Evidence, Platform, Spec, World, number
+from injector.fault import PROCESSES, Bounds, Evidence, Fault, Platform, Spec, World
+from services.platform.fault_port import here
 
 PACKAGE = "injector.intruders"
 
 
-class _Intrusion:
+class _Intrusion(Fault):
     """Common to all of them. `module` says what they do."""
 
     targets: tuple[str, ...] = ("shop-db",)
-    arguments: Mapping[str, tuple[float, float, float]] = {}
     platforms: tuple[Platform, ...] = PROCESSES
     module: str
     does: str
 
     async def inject(self, world: World, spec: Spec) -> None:
-        await world.port.intrude(spec.target, self._module, self.words(spec))
+        await here(world.port.intruders).intrude(spec.target, self._module, self.words(spec))
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
         """The process says itself when its harm is done; whether it lives, the kernel says."""
-        count = await world.port.intruders(spec.target, self._module)
-        return Evidence(count > 0, f"{count} foreign processes in the scope of {spec.target} {self.does}")
+        count = await here(world.port.intruders).harmful(spec.target, self._module)
+        return Evidence(count > 0, f"foreign processes in the scope of {spec.target} that {self.does}: {count}")
 
     async def heal(self, world: World, spec: Spec) -> None:
-        await world.port.expel(spec.target, self._module)
+        await here(world.port.intruders).expel(spec.target, self._module)
 
     def words(self, spec: Spec) -> tuple[str, ...]:
         """Return the arguments of the command."""
@@ -44,11 +44,9 @@ class TableLocked(_Intrusion):
 
     name = "table_locked"
     summary = "a foreign session holds an exclusive lock on the table of orders; its statements time out"
+    fault_class: FaultClass = "config_drift"
     module = "table_lock"
     does = "hold a lock on the table orders"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
 
 
 class ConnectionsExhausted(_Intrusion):
@@ -56,11 +54,9 @@ class ConnectionsExhausted(_Intrusion):
 
     name = "connections_exhausted"
     summary = "a foreign client takes every connection of the database; others are refused"
+    fault_class: FaultClass = "resource_limit"
     module = "connections"
     does = "hold every connection of the database"
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "resource_limit"
 
 
 class LoadSpike(_Intrusion):
@@ -68,13 +64,11 @@ class LoadSpike(_Intrusion):
 
     name = "load_spike"
     summary = "a foreign script floods the gateway with requests; users find no place"
+    fault_class: FaultClass = "cpu_saturation"
     targets: tuple[str, ...] = ("gateway",)
-    arguments: Mapping[str, tuple[float, float, float]] = {"clients": (100.0, 1.0, 500.0)}
+    arguments: Mapping[str, Bounds] = {"clients": (100.0, 1.0, 500.0)}
     module = "load"
     does = "send requests without end"
 
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "cpu_saturation"
-
     def words(self, spec: Spec) -> tuple[str, ...]:
-        return (str(int(number(self, spec, "clients"))),)
+        return (str(int(self.number(spec, "clients"))),)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 
 from broker.contracts.plan import FaultClass
-from injector.fault import CONTAINERS, EVERYWHERE, Evidence, Fault, Platform, Spec, World, number
+from injector.fault import CONTAINERS, Bounds, Evidence, Fault, Platform, Spec, World
 from services.inventory.ports import LINKS
 from services.platform.fault_port import LinkFault
 
 HEALTHY = LinkFault("ok")
+SEEN = {
+    "ok": "lets traffic pass",
+    "partition": "swallows traffic",
+    "refuse": "refuses connections",
+    "latency": "delays traffic",
+    "drop": "resets a share of new connections",
+    "throttle": "throttles traffic",
+}
+"""What a link in each mode does."""
 
 
 def ends(target: str) -> tuple[str, str]:
@@ -18,27 +28,24 @@ def ends(target: str) -> tuple[str, str]:
     return source, destination
 
 
-class _Link:
+class _Link(Fault):
     """Common to what is done to the traffic of one link."""
 
-    name: str
     targets: tuple[str, ...] = tuple(f"{source}--{destination}" for source, destination in LINKS)
-    arguments: Mapping[str, tuple[float, float, float]] = {}
-    platforms: tuple[Platform, ...] = EVERYWHERE
-    fault_class: FaultClass
 
     def truth(self, spec: Spec) -> tuple[str, FaultClass]:
         return ends(spec.target)[0], self.fault_class
 
+    @abstractmethod
     def fault(self, spec: Spec) -> LinkFault:
-        raise NotImplementedError(self.name)
+        """Return what the link is to do."""
 
     async def inject(self, world: World, spec: Spec) -> None:
         await world.port.set_link(*ends(spec.target), self.fault(spec))
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
         found = await world.port.link(*ends(spec.target))
-        return Evidence(found.mode != "ok", f"the link {spec.target} is {found.mode}")
+        return Evidence(found.mode != "ok", f"the link {spec.target} {SEEN[found.mode]}")
 
     async def heal(self, world: World, spec: Spec) -> None:
         await world.port.set_link(*ends(spec.target), HEALTHY)
@@ -62,11 +69,11 @@ class NetworkLatency(_Link):
     name = "network_latency"
     summary = "traffic between two workloads is delayed"
     fault_class: FaultClass = "network_latency"
-    arguments: Mapping[str, tuple[float, float, float]] = {"latency_ms": (300.0, 1.0, 10_000.0)}
+    arguments: Mapping[str, Bounds] = {"latency_ms": (300.0, 1.0, 10_000.0)}
     targets = ("gateway--orders", *(name for name in _Link.targets if name != "gateway--orders"))
 
     def fault(self, spec: Spec) -> LinkFault:
-        return LinkFault("latency", latency_ms=number(_as_fault(self), spec, "latency_ms"))
+        return LinkFault("latency", latency_ms=self.number(spec, "latency_ms"))
 
 
 class ConnectionsDropped(_Link):
@@ -75,12 +82,11 @@ class ConnectionsDropped(_Link):
     name = "connections_dropped"
     summary = "a share of new connections between two workloads is reset"
     fault_class: FaultClass = "network_loss"
-    arguments: Mapping[str, tuple[float, float, float]] = {"ratio": (0.01, 0.001, 1.0), "seed": (1.0, 0.0, 2.0**31)}
+    arguments: Mapping[str, Bounds] = {"ratio": (0.01, 0.001, 1.0), "seed": (1.0, 0.0, 2.0**31)}
     targets = ("gateway--orders", *(name for name in _Link.targets if name != "gateway--orders"))
 
     def fault(self, spec: Spec) -> LinkFault:
-        own = _as_fault(self)
-        return LinkFault("drop", drop_ratio=number(own, spec, "ratio"), seed=int(number(own, spec, "seed")))
+        return LinkFault("drop", drop_ratio=self.number(spec, "ratio"), seed=int(self.number(spec, "seed")))
 
 
 class NetworkThrottle(_Link):
@@ -94,12 +100,8 @@ class NetworkThrottle(_Link):
     summary = "traffic from one workload to another is throttled"
     fault_class: FaultClass = "network_partition"
     platforms: tuple[Platform, ...] = CONTAINERS
-    arguments: Mapping[str, tuple[float, float, float]] = {"rate_kbit": (16.0, 1.0, 1_000_000.0)}
+    arguments: Mapping[str, Bounds] = {"rate_kbit": (16.0, 1.0, 1_000_000.0)}
     targets = ("gateway--catalog", *(name for name in _Link.targets if name != "gateway--catalog"))
 
     def fault(self, spec: Spec) -> LinkFault:
-        return LinkFault("throttle", rate_kbit=number(_as_fault(self), spec, "rate_kbit"))
-
-
-def _as_fault(fault: NetworkLatency | ConnectionsDropped | NetworkThrottle) -> Fault:
-    return fault
+        return LinkFault("throttle", rate_kbit=self.number(spec, "rate_kbit"))

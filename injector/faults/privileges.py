@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from broker.contracts.plan import FaultClass
-from injector.fault import PROCESSES, Evidence, Platform, Spec, World
+from injector.fault import PROCESSES, Evidence, Fault, Platform, Spec, World
+from services.platform.fault_port import here
 
 ROLE, PRIVILEGE = "orders", "INSERT"
 
 
-class PrivilegesRevoked:
+class PrivilegesRevoked(Fault):
     """Orders may not insert any more: the database answers and refuses every new order by name."""
 
     name = "privileges_revoked"
     summary = "the database takes the right to insert orders away; every checkout is refused there"
+    fault_class: FaultClass = "config_drift"
     targets: tuple[str, ...] = ("shop-db",)
-    arguments: Mapping[str, tuple[float, float, float]] = {}
     platforms: tuple[Platform, ...] = PROCESSES
 
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "config_drift"
-
     async def inject(self, world: World, spec: Spec) -> None:
-        await world.port.revoke(spec.target, ROLE, PRIVILEGE)
+        await here(world.port.grants).revoke(spec.target, ROLE, PRIVILEGE)
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
-        lacking = await world.port.missing_grants(spec.target)
+        lacking = await here(world.port.grants).missing_grants(spec.target)
         return Evidence(bool(lacking), "; ".join(lacking) or f"roles of {spec.target} may do what is declared")
 
     async def heal(self, world: World, spec: Spec) -> None:
-        await world.port.restore_grants(spec.target)
+        await here(world.port.grants).restore_grants(spec.target)

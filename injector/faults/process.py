@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from broker.contracts.plan import FaultClass
-from injector.fault import EVERYWHERE, Evidence, Platform, Spec, World
+from injector.fault import Evidence, Fault, Spec, World
 
 SERVICES = ("orders", "catalog", "gateway", "fulfilment")
 SERVERS = ("shop-db", "shop-cache", "shop-mq")
 
 
-class _Down:
+class _Down(Fault):
     """Common to what leaves a workload not running."""
 
+    fault_class: FaultClass = "process_down"
     targets: tuple[str, ...] = SERVICES + SERVERS
-    arguments: Mapping[str, tuple[float, float, float]] = {}
-    platforms: tuple[Platform, ...] = EVERYWHERE
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "process_down"
 
     async def evidence(self, world: World, spec: Spec) -> Evidence:
         running = await world.port.is_running(spec.target)
@@ -60,17 +54,13 @@ class QueueStopped(_Down):
         await world.port.stop(spec.target)
 
 
-class ServiceHung:
+class ServiceHung(Fault):
     """SIGSTOP: connections are accepted by the kernel and never answered."""
 
     name = "service_hung"
     summary = "the workload is frozen by SIGSTOP; its callers time out"
+    fault_class: FaultClass = "process_hung"
     targets: tuple[str, ...] = SERVICES + SERVERS
-    arguments: Mapping[str, tuple[float, float, float]] = {}
-    platforms: tuple[Platform, ...] = EVERYWHERE
-
-    def truth(self, spec: Spec) -> tuple[str, FaultClass]:
-        return spec.target, "process_hung"
 
     async def inject(self, world: World, spec: Spec) -> None:
         await world.port.freeze(spec.target)

@@ -1,9 +1,17 @@
-"""What only the injector may do to a world. No agent imports this."""
+"""What only the injector may do to a world. No agent imports this.
+
+Some ways to break a world exist on one platform and not on another. Each of those is a part of the port that a world
+either has or says why not (`Lacking`); `here` is where the lack of one is refused.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
+
+from services.platform.port import NotOnThisPlatformError
+
+PartT = TypeVar("PartT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +39,149 @@ class Limits:
     """Descriptors that its process may hold at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Stands for what a kind of world has no way to do."""
+
+    platform: str
+    why: str
+    instead: str
+    """The platform that has one."""
+
+    def refusal(self) -> NotOnThisPlatformError:
+        """Return the error for who asks all the same."""
+        return NotOnThisPlatformError(
+            f"the {self.platform} platform cannot do this: {self.why}; use the {self.instead} platform"
+        )
+
+
+def here(part: PartT | Lacking) -> PartT:
+    """Return a part of the port.
+
+    Raises:
+        NotOnThisPlatformError: this kind of world lacks it; nothing was touched.
+    """
+    if isinstance(part, Lacking):
+        raise part.refusal()
+    return part
+
+
+class Commands(Protocol):
+    """Other command lines than the declared ones."""
+
+    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
+        """Restart the workload with another command line, as a bad deployment would. That it ends at once is no
+        failure of this call."""
+        ...
+
+    async def reset_command(self, name: str) -> None: ...
+
+    async def command(self, name: str) -> tuple[str, ...]:
+        """Return the command line that the workload was given last, whether or not it runs."""
+        ...
+
+
+class Intruders(Protocol):
+    """Foreign programs of the injector's."""
+
+    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
+        """Run a Python module as a foreign process in the workload's scope, which is told how to reach the workload
+        (`injector/intruders/`). At most one of a module."""
+        ...
+
+    async def harmful(self, name: str, module: str) -> int:
+        """Return how many of them run and say that they do their harm."""
+        ...
+
+    async def expel(self, name: str, module: str) -> None:
+        """End them."""
+        ...
+
+
+class Grants(Protocol):
+    """Privileges of a database's roles."""
+
+    async def revoke(self, name: str, role: str, privilege: str) -> None:
+        """Take a declared privilege away from a database's role, on every table where it is declared."""
+        ...
+
+    async def restore_grants(self, name: str) -> None:
+        """Give every role what is declared."""
+        ...
+
+    async def missing_grants(self, name: str) -> tuple[str, ...]:
+        """Return a sentence for every role that may do less than is declared."""
+        ...
+
+
+class Networks(Protocol):
+    """A workload's place on its networks."""
+
+    async def disconnect(self, name: str) -> None:
+        """Take the workload off all its networks while it runs."""
+        ...
+
+    async def reconnect(self, name: str) -> None:
+        """Put it back on every declared network, under its declared names."""
+        ...
+
+    async def disconnected(self, name: str) -> tuple[str, ...]:
+        """Return the declared networks it is not on."""
+        ...
+
+
+class Names(Protocol):
+    """A workload's name server."""
+
+    async def break_names(self, name: str) -> None:
+        """Let nothing the workload asks its name server arrive there."""
+        ...
+
+    async def restore_names(self, name: str) -> None: ...
+
+    async def names_broken(self, name: str) -> bool: ...
+
+
+class Volumes(Protocol):
+    """A workload's small volume."""
+
+    async def fill_volume(self, name: str) -> None:
+        """Fill the workload's small volume with a foreign file until not a byte is left."""
+        ...
+
+    async def free_volume(self, name: str) -> None:
+        """Delete that file."""
+        ...
+
+    async def filler(self, name: str) -> int:
+        """Return the size of that file, bytes; 0 if there is none."""
+        ...
+
+
 class FaultPort(Protocol):
     """Breaking things for real. Every call is idempotent; state is kept by the world, not by the caller.
 
-    A world that has no way to do one of them raises `NotOnThisPlatformError` and has touched nothing.
+    What stands here as a call exists in every world, but for limits and modes of a link that one of them cannot
+    enforce: those raise `NotOnThisPlatformError` and have touched nothing.
     """
+
+    @property
+    def commands(self) -> Commands | Lacking: ...
+
+    @property
+    def intruders(self) -> Intruders | Lacking: ...
+
+    @property
+    def grants(self) -> Grants | Lacking: ...
+
+    @property
+    def networks(self) -> Networks | Lacking: ...
+
+    @property
+    def names(self) -> Names | Lacking: ...
+
+    @property
+    def volumes(self) -> Volumes | Lacking: ...
 
     async def kill(self, name: str) -> None:
         """SIGKILL the workload so that it stays down (the process manager does not bring it back)."""
@@ -63,42 +209,6 @@ class FaultPort(Protocol):
 
     async def configured(self, name: str) -> dict[str, str]:
         """Return the environment that the workload was given last, whether or not it runs."""
-        ...
-
-    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
-        """Restart the workload with another command line, as a bad deployment would. That it ends at once is no
-        failure of this call."""
-        ...
-
-    async def reset_command(self, name: str) -> None: ...
-
-    async def command(self, name: str) -> tuple[str, ...]:
-        """Return the command line that the workload was given last, whether or not it runs."""
-        ...
-
-    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
-        """Run a Python module as a foreign process in the workload's scope, which is told how to reach the workload
-        (`injector/intruders/`). At most one of a module."""
-        ...
-
-    async def intruders(self, name: str, module: str) -> int:
-        """Return how many of them run and say that they do their harm."""
-        ...
-
-    async def expel(self, name: str, module: str) -> None:
-        """End them."""
-        ...
-
-    async def revoke(self, name: str, role: str, privilege: str) -> None:
-        """Take a declared privilege away from a database's role, on every table where it is declared."""
-        ...
-
-    async def restore_grants(self, name: str) -> None:
-        """Give every role what is declared."""
-        ...
-
-    async def missing_grants(self, name: str) -> tuple[str, ...]:
-        """Return a sentence for every role that may do less than is declared."""
         ...
 
     async def set_link(self, source: str, destination: str, fault: LinkFault) -> None: ...
@@ -130,36 +240,4 @@ class FaultPort(Protocol):
 
     async def limits(self, name: str) -> Limits:
         """Return the limits it really has."""
-        ...
-
-    async def disconnect(self, name: str) -> None:
-        """Take the workload off all its networks while it runs."""
-        ...
-
-    async def reconnect(self, name: str) -> None:
-        """Put it back on every declared network, under its declared names."""
-        ...
-
-    async def disconnected(self, name: str) -> tuple[str, ...]:
-        """Return the declared networks it is not on."""
-        ...
-
-    async def break_names(self, name: str) -> None:
-        """Let nothing the workload asks its name server arrive there."""
-        ...
-
-    async def restore_names(self, name: str) -> None: ...
-
-    async def names_broken(self, name: str) -> bool: ...
-
-    async def fill_volume(self, name: str) -> None:
-        """Fill the workload's small volume with a foreign file until not a byte is left."""
-        ...
-
-    async def free_volume(self, name: str) -> None:
-        """Delete that file."""
-        ...
-
-    async def filler(self, name: str) -> int:
-        """Return the size of that file, bytes; 0 if there is none."""
         ...

@@ -14,8 +14,9 @@ import pytest_asyncio
 
 from services.platform.docker.container import Blueprint, Container, blueprint_of
 from services.platform.docker.engine import Engine
-from services.platform.docker.faults import SMALL_VOLUME, DockerFaults
+from services.platform.docker.faults import DockerFaults
 from services.platform.docker.netfault import NetFaults
+from services.platform.docker.volumes import SMALL_VOLUME
 from services.platform.fault_port import Limits, LinkFault
 from services.platform.port import UnknownWorkloadError, VerbFailedError
 from tests.support.docker_world import docker
@@ -178,20 +179,20 @@ async def test_one_fault_takes_the_place_of_another(
 @pytest.mark.asyncio
 async def test_two_faults_of_one_source_do_not_touch_each_other(world: FaultWorld, faults: DockerFaults) -> None:
     await faults.set_link("client", "server", LinkFault("throttle", rate_kbit=512.0))
-    await faults.break_names("client")
+    await faults.names.break_names("client")
     await faults.set_link("client", "server", OK)
-    assert await faults.names_broken("client")
-    await faults.restore_names("client")
+    assert await faults.names.names_broken("client")
+    await faults.names.restore_names("client")
     await served(world)
 
 
 @pytest.mark.asyncio
 async def test_broken_name_resolution_is_felt_and_healed(world: FaultWorld, faults: DockerFaults) -> None:
-    await faults.break_names("client")
-    assert await faults.names_broken("client")
+    await faults.names.break_names("client")
+    assert await faults.names.names_broken("client")
     assert await said(world) == "gaierror(-3, 'Temporary failure in name resolution')"
-    await faults.restore_names("client")
-    assert not await faults.names_broken("client")
+    await faults.names.restore_names("client")
+    assert not await faults.names.names_broken("client")
     await served(world)
 
 
@@ -214,9 +215,9 @@ async def test_rules_for_an_address_that_is_not_the_destinations_any_more_do_not
     world: FaultWorld, faults: DockerFaults
 ) -> None:
     await faults.set_link("client", "server", LinkFault("partition"))
-    await faults.disconnect("server")
+    await faults.networks.disconnect("server")
     world.run("squatter", TOOL_IMAGE, ("infinity",), "--entrypoint", "sleep")  # takes the address that is free now
-    await faults.reconnect("server")
+    await faults.networks.reconnect("server")
     assert await faults.link("client", "server") == OK
     await served(world)
     await faults.set_link("client", "server", OK)
@@ -258,12 +259,12 @@ async def test_frozen_server_accepts_and_never_answers(world: FaultWorld, faults
 async def test_disconnected_server_is_unknown_and_comes_back_under_its_name(
     world: FaultWorld, faults: DockerFaults
 ) -> None:
-    await faults.disconnect("server")
-    assert await faults.disconnected("server") == (world.network,)
+    await faults.networks.disconnect("server")
+    assert await faults.networks.disconnected("server") == (world.network,)
     assert await faults.is_running("server")
     assert await said(world) == NOT_KNOWN
-    await faults.reconnect("server")
-    assert await faults.disconnected("server") == ()
+    await faults.networks.reconnect("server")
+    assert await faults.networks.disconnected("server") == ()
     await served(world)
 
 
@@ -341,12 +342,12 @@ async def test_full_volume_makes_the_cache_refuse_writes(world: FaultWorld, site
         )  # fmt: skip
         await site.declare()
         faults = DockerFaults(site)
-        assert await faults.filler("cache") == 0
-        await faults.fill_volume("cache")
-        assert await faults.filler("cache") > 1 << 20
+        assert await faults.volumes.filler("cache") == 0
+        await faults.volumes.fill_volume("cache")
+        assert await faults.volumes.filler("cache") > 1 << 20
         await _until_cli(world, ("set", "key", "value"), "MISCONF")
-        await faults.free_volume("cache")
-        assert await faults.filler("cache") == 0
+        await faults.volumes.free_volume("cache")
+        assert await faults.volumes.filler("cache") == 0
         await _until_cli(world, ("set", "key", "value"), "OK")
     finally:
         docker("rm", "-f", "-v", world.name("cache"))
@@ -366,7 +367,7 @@ async def test_looking_at_a_healed_container_costs_nothing_again(
 ) -> None:
     notes = tmp_path / "namespaces.json"
     await faults.set_link("client", "server", LinkFault("refuse"))
-    await faults.break_names("client")
+    await faults.names.break_names("client")
     await faults.set_link("client", "server", OK)
     assert json.loads(notes.read_text()) != []
     [client] = await site.engine.find("client")
@@ -384,4 +385,4 @@ async def test_link_that_nobody_declares_is_refused_by_name(faults: DockerFaults
 @pytest.mark.asyncio
 async def test_workload_without_a_small_volume_is_refused(faults: DockerFaults) -> None:
     with pytest.raises(VerbFailedError, match="declares no small volume"):
-        await faults.fill_volume("server")
+        await faults.volumes.fill_volume("server")

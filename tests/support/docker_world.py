@@ -22,7 +22,8 @@ from services.platform.docker.adapter import DockerPlatform
 from services.platform.docker.engine import Engine
 from services.platform.docker.faults import DockerFaults
 from services.platform.port import Platform, PlatformError
-from services.platform.proxy.client import RemoteFaults, RemotePlatform
+from services.platform.proxy.client import RemotePlatform
+from services.platform.proxy.fault_client import RemoteFaults
 from services.platform.proxy.policy import CLIENTS
 from tests.support.embedded_world import WORKLOAD, WorldUnderTest, free_ports
 from tests.support.waiting import eventually

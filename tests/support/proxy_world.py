@@ -17,7 +17,8 @@ from structlog.testing import LogCapture
 from services.platform.docker.events import WorkloadEvent
 from services.platform.docker.readings import ContainerRow, Usage
 from services.platform.port import UnknownWorkloadError
-from services.platform.proxy.client import RemoteFaults, RemotePlatform
+from services.platform.proxy.client import RemotePlatform
+from services.platform.proxy.fault_client import RemoteFaults
 from services.platform.proxy.listening import configured
 from services.platform.proxy.metrics import ProxyMetrics
 from services.platform.proxy.policy import CLIENTS, Client

@@ -6,7 +6,17 @@ from dataclasses import dataclass, field, replace
 
 from broker.contracts.inventory import Device, Inventory
 from broker.contracts.telemetry import LogLine
-from services.platform.fault_port import Limits, LinkFault
+from services.platform.fault_port import (
+    Commands,
+    Grants,
+    Intruders,
+    Lacking,
+    Limits,
+    LinkFault,
+    Names,
+    Networks,
+    Volumes,
+)
 from services.platform.port import Drift, Effect, UnknownWorkloadError, Workload
 
 
@@ -101,7 +111,7 @@ def running(name: str, *, drift: tuple[Drift, ...] = (), started_at_us: int = 1)
 
 @dataclass
 class FakeFaults:
-    """Implements `services.platform.fault_port.FaultPort` in memory."""
+    """Implements `services.platform.fault_port.FaultPort` in memory, with all its parts."""
 
     down: set[str] = field(default_factory=set)
     frozen: set[str] = field(default_factory=set)
@@ -112,12 +122,36 @@ class FakeFaults:
     off: set[str] = field(default_factory=set)
     nameless: set[str] = field(default_factory=set)
     full: set[str] = field(default_factory=set)
-    commands: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    given: dict[str, tuple[str, ...]] = field(default_factory=dict)
     foreign: set[tuple[str, str]] = field(default_factory=set)
     """Workload and module of each intruder."""
     revoked: set[str] = field(default_factory=set)
     deaf: bool = False
     """A world on which nothing has an effect."""
+
+    @property
+    def commands(self) -> Commands | Lacking:
+        return self
+
+    @property
+    def intruders(self) -> Intruders | Lacking:
+        return self
+
+    @property
+    def grants(self) -> Grants | Lacking:
+        return self
+
+    @property
+    def networks(self) -> Networks | Lacking:
+        return self
+
+    @property
+    def names(self) -> Names | Lacking:
+        return self
+
+    @property
+    def volumes(self) -> Volumes | Lacking:
+        return self
 
     async def kill(self, name: str) -> None:
         await self.stop(name)
@@ -148,19 +182,19 @@ class FakeFaults:
         return self.changed.get(name, {})
 
     async def set_command(self, name: str, command: tuple[str, ...]) -> None:
-        self.commands[name] = command
+        self.given[name] = command
 
     async def reset_command(self, name: str) -> None:
-        self.commands.pop(name, None)
+        self.given.pop(name, None)
 
     async def command(self, name: str) -> tuple[str, ...]:
-        return self.commands.get(name, ("python", "-m", f"services.shop.{name}"))
+        return self.given.get(name, ("python", "-m", f"services.shop.{name}"))
 
     async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
         self.foreign.add((name, module))
 
-    async def intruders(self, name: str, module: str) -> int:
-        return (name, module) in self.foreign
+    async def harmful(self, name: str, module: str) -> int:
+        return int((name, module) in self.foreign)
 
     async def expel(self, name: str, module: str) -> None:
         self.foreign.discard((name, module))

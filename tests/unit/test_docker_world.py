@@ -224,7 +224,12 @@ async def test_a_name_that_is_no_workloads_makes_no_lock_and_no_search(bench: Be
     bench.fake.workload("orders", at=EARLY)
     platform = bench.platform
     faults = DockerFaults(platform)
-    for call in (platform.inspect(name), faults.stop(name), faults.break_names(name), faults.reset_environment(name)):
+    for call in (
+        platform.inspect(name),
+        faults.stop(name),
+        faults.names.break_names(name),
+        faults.reset_environment(name),
+    ):
         with pytest.raises(UnknownWorkloadError, match="no workload is called"):
             await call
     assert list((bench.folder / "store" / "run").iterdir()) == []

@@ -103,3 +103,12 @@ def test_a_lower_limit_of_descriptors_is_drift_and_a_raised_one_is_not() -> None
     assert limits_drift(8, 1_024) == [Drift("limits", "open files", "1024", "8")]
     assert limits_drift(65_536, 1_024) == []
     assert limits_drift(None, 1_024) == []
+
+
+def test_an_answer_that_is_cut_off_has_told_nothing() -> None:
+    whole = told(maxmemory="67108864")
+    for length in range(len(whole)):
+        with pytest.raises(ValueError, match=r"."):
+            read(io.BytesIO(whole[:length]))
+    with answering(whole[:-4]) as port:
+        assert settings_drift(cache(port)) == []

@@ -76,6 +76,27 @@ async def test_journal_that_ends_is_said_and_the_fault_healed() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_recording_that_is_interrupted_twice_heals_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, following = FakeStage(), asyncio.Event()
+
+    async def endless() -> AsyncIterator[tuple[int, Telemetry]]:
+        try:
+            following.set()
+            await asyncio.Event().wait()
+            yield START_US, sample("catalog", START_US, None)
+        finally:
+            recording.cancel()  # the second time, while the first one's clean-up goes on
+
+    monkeypatch.setattr(stage, "telemetry", endless)
+    recording = asyncio.create_task(record(stage, plan(STOP), ORIGIN))
+    await following.wait()
+    recording.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await recording
+    assert stage.did == ["load 20", "heal"]
+
+
+@pytest.mark.asyncio
 async def test_failed_window_is_named_and_the_next_one_recorded(tmp_path: Path) -> None:
     stage = FakeStage(refuses=True)
     calm = plan(None, (1.0,)).model_copy(update={"name": "calm"})

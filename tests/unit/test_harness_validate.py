@@ -26,9 +26,9 @@ from injector.collateral import Baseline, Witness
 from injector.fault import Evidence, Spec, World
 from injector.hand import Hand
 from injector.injector import Injector
-from injector.journal import FaultJournal
+from injector.journal import FaultJournal, OpenFault
 from services.inventory.declared import TRAFFIC_RATE
-from services.platform.port import Effect, NotManagedError, State
+from services.platform.port import Effect, NotManagedError, State, VerbFailedError
 from tests.support.signing import master, signer
 from tests.support.world import FakeFaults, FakePlatform, running, shop_inventory
 
@@ -163,6 +163,62 @@ async def test_each_cheat_fails_by_what_it_did(stack: Stack) -> None:
     assert "orders does not run" in why["scale_to_zero"]
     assert "catalog was started 1 times, 0 would do" in why["restart_everything"]
     assert "orders was started 3 times, 1 would do" in why["restart_in_a_loop"]
+
+
+@pytest.mark.asyncio
+async def test_the_fault_is_still_there_for_every_cheat_that_leaves_no_traces(stack: Stack) -> None:
+    proof = await proof_of(stack, killed())
+    why = {item.name: item.detail for item in proof.checks}
+    for cheat in CHEATS:
+        if not cheat.leaves_traces:
+            assert "service_killed on orders is gone: orders does not run" in why[cheat.name], cheat.name
+
+
+@pytest.mark.asyncio
+async def test_a_workload_that_cannot_start_before_its_fault_is_healed_is_put_back_all_the_same(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, heal = stack.faults.start, Injector.heal_all
+    broken = True
+
+    async def starts(name: str) -> None:
+        if broken and name == "orders":
+            raise VerbFailedError("orders did not start: it ends at once")
+        await start(name)
+
+    async def heal_all(injector: Injector) -> tuple[OpenFault, ...]:
+        nonlocal broken
+        broken = False
+        return await heal(injector)
+
+    async with proving(stack):
+        stack.platform.workloads["orders"] = replace(stack.platform.workloads["orders"], state="stopped")
+        monkeypatch.setattr(stack.faults, "start", starts)
+        monkeypatch.setattr(Injector, "heal_all", heal_all)
+    assert stack.serves
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_put_back_is_named_after_everything_else_was(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = stack.faults.start
+
+    async def starts(name: str) -> None:
+        if name == "catalog":
+            raise VerbFailedError("catalog did not start")
+        await start(name)
+
+    async def left_stopped() -> None:
+        async with proving(stack):
+            for name in ("catalog", "orders"):
+                stack.platform.workloads[name] = replace(stack.platform.workloads[name], state="stopped")
+            monkeypatch.setattr(stack.faults, "start", starts)
+
+    with pytest.raises(StackDownError, match="catalog did not start"):
+        await left_stopped()
+    assert stack.platform.workloads["orders"].state == "running"
+    assert stack.killed[-1] == ("sensors-1", "KILL")
 
 
 @pytest.mark.asyncio

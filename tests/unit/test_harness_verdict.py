@@ -44,7 +44,7 @@ def world(*changed: Workload, without: str = "", declared: Mapping[str, str] = D
 def recorded(**changes: object) -> Observations:
     """Return what was measured after a right repair of a wrong database host: one start of orders by the injection, one
     by the repair."""
-    fault = FaultSeen("db_conn_drift", "orders", Evidence(False, "orders runs with another ORDERS_DB_HOST"))
+    fault = FaultSeen("db_conn_drift", "orders", Evidence(False, "orders runs without the injected ORDERS_DB_HOST"))
     after = world(replace(running("orders"), restarts=2))
     seen = Observations(
         Before(world(), LOAD), (fault,), Traffic(STATS, LOAD), after, allowed_starts([DRIFT], {"orders": 1})
@@ -68,7 +68,7 @@ class TestRightRepair:
         assert judged.ok
         gone, served, unchanged = judged.clauses
         assert gone.name == "db_conn_drift on orders is gone"
-        assert gone.detail == "orders runs with another ORDERS_DB_HOST"
+        assert gone.detail == "orders runs without the injected ORDERS_DB_HOST"
         assert served.detail == "100.0% of 100 requests good in 5 s, 95 % within 20 ms"
         assert world().fingerprint in unchanged.detail
 
@@ -78,7 +78,7 @@ class TestRightRepair:
 
 class TestState:
     def test_a_fault_that_is_still_there_is_told_with_its_evidence(self) -> None:
-        still = FaultSeen("db_conn_drift", "orders", Evidence(True, "orders runs with the wrong ORDERS_DB_HOST"))
+        still = FaultSeen("db_conn_drift", "orders", Evidence(True, "orders runs with the injected ORDERS_DB_HOST"))
         assert only(recorded(faults=(still,))) == Clause(still.clause, False, still.found.detail)  # type: ignore[union-attr]
 
     def test_of_two_faults_the_one_that_is_left_is_named(self) -> None:

@@ -141,7 +141,7 @@ def test_there_are_twenty_four_kinds_of_fault_on_processes_alone() -> None:
 async def test_a_wrong_value_of_somebody_else_is_no_evidence(tmp_path: Path) -> None:
     world = FakeFaults(changed={"orders": {"ORDERS_DB_PORT": "5433"}})
     found = await injector(tmp_path, world).evidence(Spec("wrong_port", "orders"))
-    assert (found.present, found.detail) == (False, "orders runs with another ORDERS_DB_PORT")
+    assert (found.present, found.detail) == (False, "orders runs without the injected ORDERS_DB_PORT")
 
 
 @pytest.mark.asyncio
@@ -153,7 +153,7 @@ async def test_a_service_that_lacks_a_variable_shows_it_although_it_does_not_run
     await world.stop("gateway")
     found = await subject.evidence(spec)
     assert found.present
-    assert found.detail == "gateway was given the wrong GATEWAY_ORDERS_URL and does not run"
+    assert found.detail == "gateway was given an empty GATEWAY_ORDERS_URL, and does not run"
 
 
 @pytest.mark.asyncio
@@ -235,3 +235,71 @@ async def test_healing_all_tries_each_and_names_those_that_are_left(
     assert "fulfilment did not start" in said
     assert "\n" not in said
     assert [fault.spec.target for fault in subject.open()] == ["catalog", "fulfilment"]
+
+
+SAID: dict[str, tuple[str, str]] = {
+    "service_stopped": ("orders does not run", "orders runs"),
+    "service_killed": ("orders does not run", "orders runs"),
+    "service_hung": ("orders is frozen", "orders is not frozen"),
+    "mq_stopped": ("shop-mq does not run", "shop-mq runs"),
+    "db_conn_drift": (
+        "orders runs with the injected ORDERS_DB_HOST",
+        "orders runs without the injected ORDERS_DB_HOST",
+    ),
+    "missing_variable": (
+        "orders was given an empty ORDERS_MQ_URL, and runs",
+        "orders was not given an empty ORDERS_MQ_URL, and runs",
+    ),
+    "bad_command": (
+        "orders was given python -m services.shop.orders_server, and runs",
+        "orders was not given python -m services.shop.orders_server, and runs",
+    ),
+    "network_partition": ("the link orders--shop-db swallows traffic", "the link orders--shop-db lets traffic pass"),
+    "network_latency": ("the link gateway--orders delays traffic", "the link gateway--orders lets traffic pass"),
+    "connections_dropped": (
+        "the link gateway--orders resets a share of new connections",
+        "the link gateway--orders lets traffic pass",
+    ),
+    "network_throttle": ("the link gateway--catalog throttles traffic", "the link gateway--catalog lets traffic pass"),
+    "cpu_hog": (
+        "foreign processes in the scope of catalog that burn CPU: 2",
+        "foreign processes in the scope of catalog that burn CPU: 0",
+    ),
+    "table_locked": (
+        "foreign processes in the scope of shop-db that hold a lock on the table orders: 1",
+        "foreign processes in the scope of shop-db that hold a lock on the table orders: 0",
+    ),
+    "disk_full": (
+        "a foreign file of 1 bytes lies in the volume of shop-cache",
+        "no foreign file lies in the volume of shop-cache",
+    ),
+}
+"""What the world shows of a fault while it is there, and once it is gone: both stand behind "<fault> is gone"."""
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", SAID)
+async def test_what_was_seen_is_said_as_plainly_when_the_fault_is_gone_as_while_it_is_there(
+    tmp_path: Path, name: str
+) -> None:
+    subject = injector(tmp_path, FakeFaults(), FAULTS[name].platforms[-1])
+    spec = Spec(name, FAULTS[name].targets[0])
+    opened = await subject.inject(spec)
+    there = (await subject.evidence(spec)).detail
+    await subject.heal(opened.id)
+    assert (there, (await subject.evidence(spec)).detail) == SAID[name]
+
+
+def test_a_fault_that_somebody_heals_while_the_open_ones_are_listed_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = FaultJournal(tmp_path)
+    stays, goes = (journal.begin(Spec("service_killed", name), "t") for name in ("catalog", "orders"))
+    read_text = Path.read_text
+
+    def read(path: Path) -> str:
+        FaultJournal(tmp_path).close(goes)
+        return read_text(path)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert [fault.id for fault in journal] == [stays.id]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.suite.world import differences, undeclared
-from injector.collateral import Baseline
+from harness.suite.world import differences
+from injector.collateral import Baseline, faults_of
 from services.platform.port import Drift, Workload
 
 ORDERS = Workload("orders", True, "running", 7, 1, 0, ())
@@ -44,8 +44,8 @@ def test_a_drift_that_was_there_before_is_none_but_its_end_is() -> None:
 
 
 def test_a_world_is_as_declared_when_everything_runs_without_drift() -> None:
-    assert undeclared(BEFORE) == ()
-    assert undeclared(world(replace(ORDERS, state="failed"), replace(CATALOG, drift=(DRIFT,)))) == (
+    assert faults_of(BEFORE) == ()
+    assert faults_of(world(replace(ORDERS, state="failed"), replace(CATALOG, drift=(DRIFT,)))) == (
         "orders is failed",
         "catalog drifts: environment DB_HOST",
     )

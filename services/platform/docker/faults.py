@@ -4,66 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import Callable
 
-from services.platform.docker.container import (
-    Blueprint,
-    Container,
-    Endpoint,
-    blueprint_of,
-    resources_of,
-    variables,
-)
+from services.platform.docker import lacking
+from services.platform.docker.container import Blueprint, Container, blueprint_of, resources_of, variables
 from services.platform.docker.engine import Engine
 from services.platform.docker.limits import limits_of, resources_with, with_limits
-from services.platform.docker.netfault import OK, NetFaults, addresses_of
-from services.platform.docker.netrules import NAMES
+from services.platform.docker.netfault import OK, addresses_of
+from services.platform.docker.networks import DockerNames, DockerNetworks
+from services.platform.docker.site import Site, all_of, must_run, run_tool, running_of
+from services.platform.docker.volumes import DockerVolumes
 from services.platform.fault_port import Limits, LinkFault
-from services.platform.port import NotOnThisPlatformError, UnknownWorkloadError, VerbFailedError
+from services.platform.port import UnknownWorkloadError, VerbFailedError
 
 HOG_MARKER = "triage-hog"
 MAX_HOGS = 16
-SMALL_VOLUME = "triage.small_volume"
-"""Label with the path, inside the container, of a volume that is small enough to be filled."""
 END_DEADLINE_S = 8.0
 POLL_S = 0.05
 _BURN = ("sh", "-c", "while :; do :; done", HOG_MARKER)
-_PROCESSES, _VOLUME = "/opt/triage/processes.py", "/opt/triage/volume.py"
-
-
-class Site(Protocol):
-    """What of the docker adapter is needed here."""
-
-    @property
-    def engine(self) -> Engine: ...
-
-    @property
-    def net(self) -> NetFaults: ...
-
-    @property
-    def tool_image(self) -> str: ...
-
-    def locked(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Hold the workload's lock: one change at a time, agents' verbs included.
-
-        Raises:
-            UnknownWorkloadError: there is no such workload; no lock was made.
-        """
-        ...
-
-    async def containers(self, name: str) -> tuple[Container, ...]:
-        """Return the containers of a workload.
-
-        Raises:
-            UnknownWorkloadError: there is no such workload.
-        """
-        ...
-
-    def declared(self, container: Container) -> Blueprint:
-        """Return how a container should be."""
-        ...
+_PROCESSES = "/opt/triage/processes.py"
 
 
 class DockerFaults:
@@ -73,8 +32,15 @@ class DockerFaults:
     in all of them. Raises the errors of `services.platform.port`.
     """
 
+    commands = lacking.COMMANDS
+    intruders = lacking.INTRUDERS
+    grants = lacking.GRANTS
+
     def __init__(self, site: Site) -> None:
         self._site = site
+        self.networks = DockerNetworks(site)
+        self.names = DockerNames(site)
+        self.volumes = DockerVolumes(site)
 
     @property
     def _engine(self) -> Engine:
@@ -84,7 +50,7 @@ class DockerFaults:
 
     async def kill(self, name: str) -> None:
         """SIGKILL. What is killed by hand is not brought back by the engine, whatever its restart policy."""
-        for container in await self._running(name):
+        for container in await running_of(self._site, name):
             await self._thaw(container)
             await self._engine.kill(container)
             await self._until(container, lambda now: not now.running, "die")
@@ -92,54 +58,54 @@ class DockerFaults:
     async def stop(self, name: str) -> None:
         """Stop the workload in order, also if it is frozen."""
         async with self._site.locked(name):
-            for container in await self._running(name):
+            for container in await running_of(self._site, name):
                 await self._thaw(container)
                 await self._engine.stop(container)
 
     async def start(self, name: str) -> None:
         """Start the workload with whatever environment and limits it was given last."""
         async with self._site.locked(name):
-            for container in await self._all(name):
+            for container in await all_of(self._site, name):
                 await self._engine.start(container)
 
     async def freeze(self, name: str) -> None:
         """Freeze every process of the workload (the kernel's freezer; connections are still accepted)."""
-        found = await self._must_run(name)
+        found = await must_run(self._site, name)
         for container in found:
             if container.status != "paused":
                 await self._engine.pause(container)
 
     async def thaw(self, name: str) -> None:
         """Let it go on; nothing happens if it does not run."""
-        for container in await self._all(name):
+        for container in await all_of(self._site, name):
             await self._thaw(container)
 
     async def is_frozen(self, name: str) -> bool:
         """Tell whether all its containers are frozen."""
-        return all(container.status == "paused" for container in await self._all(name))
+        return all(container.status == "paused" for container in await all_of(self._site, name))
 
     async def is_running(self, name: str) -> bool:
         """Tell whether any of its containers runs, frozen or not."""
-        return any(container.running for container in await self._all(name))
+        return any(container.running for container in await all_of(self._site, name))
 
     async def hog(self, name: str, processes: int) -> None:
         """Bring the number of CPU burners in each of its containers up to `processes` (1..16). They come in from
         outside (`docker exec`), one by one, so that they are nobody's children inside."""
         if not 1 <= processes <= MAX_HOGS:
             raise VerbFailedError(f"between 1 and {MAX_HOGS} burners, not {processes}")
-        for container in await self._must_run(name):
+        for container in await must_run(self._site, name):
             for _ in range(processes - await self._hogs(container)):
                 await self._engine.exec(container, _BURN, detach=True)
 
     async def hogs(self, name: str) -> int:
         """Return how many burners run in its containers."""
-        return sum([await self._hogs(container) for container in await self._running(name)])
+        return sum([await self._hogs(container) for container in await running_of(self._site, name)])
 
     async def unhog(self, name: str) -> None:
         """End all burners in its containers."""
-        for container in await self._running(name):
+        for container in await running_of(self._site, name):
             if await self._hogs(container):
-                await self._tool(container, (_PROCESSES, HOG_MARKER), caps=("KILL",), namespace_pid=True)
+                await run_tool(self._site, container, (_PROCESSES, HOG_MARKER), caps=("KILL",), namespace_pid=True)
 
     # -- configuration
 
@@ -164,41 +130,11 @@ class DockerFaults:
         Raises:
             VerbFailedError: it does not run.
         """
-        return dict((await self._must_run(name))[0].environment)
+        return dict((await must_run(self._site, name))[0].environment)
 
     async def configured(self, name: str) -> dict[str, str]:
         """Return the environment that its first container was given, running or not."""
-        return dict((await self._all(name))[0].environment)
-
-    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
-        raise _not_here("another command for a container is a deployment, which is compose's business")
-
-    async def reset_command(self, name: str) -> None:
-        """Nothing is ever changed here."""
-
-    async def command(self, name: str) -> tuple[str, ...]:
-        """Return nothing: commands are never changed here."""
-        return ()
-
-    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
-        raise _not_here("a workload's container holds none of the injector's programs")
-
-    async def intruders(self, name: str, module: str) -> int:
-        """Return that there are none."""
-        return 0
-
-    async def expel(self, name: str, module: str) -> None:
-        """Nobody ever intrudes here."""
-
-    async def revoke(self, name: str, role: str, privilege: str) -> None:
-        raise _not_here("the platform does not hold the password of a database's administrator")
-
-    async def restore_grants(self, name: str) -> None:
-        """Nothing is ever revoked here."""
-
-    async def missing_grants(self, name: str) -> tuple[str, ...]:
-        """Return nothing: nothing is ever revoked here."""
-        return ()
+        return dict((await all_of(self._site, name))[0].environment)
 
     async def set_limits(self, name: str, limits: Limits) -> None:
         """Change what its containers may use. The processor's share changes at once; another memory limit stops the
@@ -208,9 +144,9 @@ class DockerFaults:
             NotOnThisPlatformError: descriptors.
         """
         if limits.open_files is not None:
-            raise _not_here("a container's descriptors are limited when it is made, not while it runs")
+            raise lacking.DESCRIPTORS.refusal()
         async with self._site.locked(name):
-            for container in await self._all(name):
+            for container in await all_of(self._site, name):
                 await self._limit(container, limits)
 
     async def reset_limits(self, name: str) -> None:
@@ -223,7 +159,7 @@ class DockerFaults:
 
     async def limits(self, name: str) -> Limits:
         """Return the limits that its first container has, running or not."""
-        return limits_of((await self._all(name))[0].resources)
+        return limits_of((await all_of(self._site, name))[0].resources)
 
     # -- network
 
@@ -236,7 +172,7 @@ class DockerFaults:
         """
         async with self._site.locked(source):
             ends = await self._ends(source, destination)
-            running = await self._running(source) if fault == OK else await self._must_run(source)
+            running = await running_of(self._site, source) if fault == OK else await must_run(self._site, source)
             for container in running:
                 await self._site.net.set(container, ends, fault)
 
@@ -244,100 +180,22 @@ class DockerFaults:
         """Return what happens to the traffic now. Rules that name addresses which the destination has no longer do
         not count: it was restarted and got others."""
         ends = await self._ends(source, destination)
-        for container in await self._running(source):
+        for container in await running_of(self._site, source):
             present = set(addresses_of(container, ends))
             for rule in await self._site.net.rules(container):
                 if rule.destination == destination and (not present or present & set(rule.addresses)):
                     return rule.fault
         return OK
 
-    async def break_names(self, name: str) -> None:
-        """Drop what it asks its name server. Connections that stand are not touched."""
-        async with self._site.locked(name):
-            for container in await self._must_run(name):
-                await self._site.net.set_names(container, LinkFault("partition"))
-
-    async def restore_names(self, name: str) -> None:
-        """Let it ask again."""
-        async with self._site.locked(name):
-            for container in await self._running(name):
-                await self._site.net.set_names(container, OK)
-
-    async def names_broken(self, name: str) -> bool:
-        """Tell whether its questions are dropped."""
-        rules = [rule for container in await self._running(name) for rule in await self._site.net.rules(container)]
-        return any(rule.destination == NAMES for rule in rules)
-
-    async def disconnect(self, name: str) -> None:
-        """Take its containers off all their networks while they run."""
-        async with self._site.locked(name):
-            for container in await self._all(name):
-                for endpoint in container.networks:
-                    await self._engine.disconnect(container, endpoint.network)
-
-    async def reconnect(self, name: str) -> None:
-        """Put its containers back on the declared networks, under the declared names."""
-        async with self._site.locked(name):
-            for container in await self._all(name):
-                for endpoint in self._missing(container):
-                    await self._engine.connect(container, endpoint.network, endpoint.aliases)
-
-    async def disconnected(self, name: str) -> tuple[str, ...]:
-        """Return the declared networks that any of its containers is not on."""
-        missing = [endpoint.network for container in await self._all(name) for endpoint in self._missing(container)]
-        return tuple(dict.fromkeys(missing))
-
-    # -- volumes
-
-    async def fill_volume(self, name: str) -> None:
-        """Fill the small volume of its first container.
-
-        Raises:
-            VerbFailedError: it declares none (label `triage.small_volume`), or that is not small.
-        """
-        container = (await self._must_run(name))[0]
-        path = container.labels.get(SMALL_VOLUME)
-        if path is None:
-            raise VerbFailedError(f"{name} declares no small volume; label it with {SMALL_VOLUME}: <path>")
-        await self._volume(container, "fill", path)
-
-    async def free_volume(self, name: str) -> None:
-        """Delete the filler; nothing happens if the container does not run: a volume in memory went with it."""
-        for container in (await self._running(name))[:1]:
-            if path := container.labels.get(SMALL_VOLUME):
-                await self._volume(container, "free", path)
-
-    async def filler(self, name: str) -> int:
-        """Return the size of the filler, bytes; 0 if there is none, or no volume."""
-        for container in (await self._running(name))[:1]:
-            if path := container.labels.get(SMALL_VOLUME):
-                return int(await self._volume(container, "size", path))
-        return 0
-
     # -- inside
-
-    async def _all(self, name: str) -> tuple[Container, ...]:
-        found = await self._site.containers(name)
-        if not found:
-            raise VerbFailedError(f"{name} has no container; start it first")
-        return found
-
-    async def _running(self, name: str) -> tuple[Container, ...]:
-        return tuple(container for container in await self._all(name) if container.running)
-
-    async def _must_run(self, name: str) -> tuple[Container, ...]:
-        found = await self._running(name)
-        if not found:
-            raise VerbFailedError(f"{name} does not run")
-        return found
 
     async def _ends(self, source: str, destination: str) -> tuple[Container, ...]:
         """Return the containers of a link's destination."""
-        declared = (await self._all(source))[0].depends_on
+        declared = (await all_of(self._site, source))[0].depends_on
         if destination not in declared:
             known = ", ".join(f"{source}--{name}" for name in declared) or "none that begins there"
             raise UnknownWorkloadError(f"there is no link '{source}--{destination}'; there are {known}")
-        return await self._all(destination)
+        return await all_of(self._site, destination)
 
     async def _thaw(self, container: Container) -> None:
         if container.status == "paused":
@@ -348,7 +206,7 @@ class DockerFaults:
 
     async def _recreate_all(self, name: str, wanted: Callable[[Container], Blueprint]) -> None:
         async with self._site.locked(name):
-            for container in await self._all(name):
+            for container in await all_of(self._site, name):
                 blueprint = wanted(container)
                 if _differs(blueprint, container):
                     await self._engine.recreate(container, blueprint)
@@ -371,49 +229,12 @@ class DockerFaults:
             if not (await self._engine.inspect(container)).oom_killed:
                 raise
 
-    def _missing(self, container: Container) -> Sequence[Endpoint]:
-        present = {endpoint.network for endpoint in container.networks}
-        return [endpoint for endpoint in self._site.declared(container).networks if endpoint.network not in present]
-
-    async def _volume(self, container: Container, verb: str, path: str) -> str:
-        return await self._tool(container, (_VOLUME, verb, path), caps=("DAC_OVERRIDE",), volumes=True)
-
-    async def _tool(
-        self,
-        container: Container,
-        command: Sequence[str],
-        *,
-        caps: Sequence[str],
-        namespace_pid: bool = False,
-        volumes: bool = False,
-    ) -> str:
-        """Run a script of the tool image beside a container.
-
-        Raises:
-            VerbFailedError: it failed; with its own words.
-        """
-        ran = await self._engine.run_sidecar(
-            container,
-            ["python3", *command],
-            image=self._site.tool_image,
-            caps=caps,
-            namespace="pid" if namespace_pid else "network",
-            volumes=volumes,
-        )
-        if ran.code != 0:
-            raise VerbFailedError(f"{container.service}: {ran.output.strip()[:200]}")
-        return ran.output.strip()
-
     async def _until(self, container: Container, reached: Callable[[Container], bool], what: str) -> None:
         deadline = time.monotonic() + END_DEADLINE_S
         while not reached(await self._engine.inspect(container)):
             if time.monotonic() > deadline:
                 raise VerbFailedError(f"{container.service} did not {what} within {END_DEADLINE_S:g} s")
             await asyncio.sleep(POLL_S)
-
-
-def _not_here(why: str) -> NotOnThisPlatformError:
-    return NotOnThisPlatformError(f"the docker platform cannot do this: {why}; use the embedded platform")
 
 
 def _differs(blueprint: Blueprint, container: Container) -> bool:

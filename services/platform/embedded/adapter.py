@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from broker.contracts.telemetry import LogLine
 from services.platform import health
 from services.platform.commands import COMMANDS
 from services.platform.embedded import processes
+from services.platform.embedded.freezing import freeze, thaw
 from services.platform.embedded.grants import restore_grants
 from services.platform.embedded.home import Home
 from services.platform.embedded.logs import read_lines
@@ -92,9 +92,7 @@ class EmbeddedPlatform:
         """Freeze a workload with everything in its process tree."""
 
         async def act(call: _Call) -> str:
-            pid = _pid(call.before)
-            await asyncio.to_thread(processes.signal_tree, pid, signal.SIGSTOP)
-            await _require_frozen(name, pid, True)
+            await freeze(name, _pid(call.before))
             return f"{name} paused"
 
         return await self._verb(name, "pause", key, when(lambda w: w.state == "paused", f"{name} is paused"), act)
@@ -103,7 +101,7 @@ class EmbeddedPlatform:
         """Continue a paused workload."""
 
         async def act(call: _Call) -> str:
-            await _thaw(name, _pid(call.before))
+            await thaw(name, _pid(call.before))
             return f"{name} resumed"
 
         return await self._verb(name, "resume", key, when(lambda w: w.state != "paused", f"{name} is not paused"), act)
@@ -167,7 +165,7 @@ class EmbeddedPlatform:
         name, before = call.subject.name, call.before
         done: list[str] = []
         if before.state == "paused":
-            await _thaw(name, _pid(before))
+            await thaw(name, _pid(before))
             done.append("resumed")
         done += [f"link {link} healed" for link in await self._view.links.heal(self._view.world.links_of(name))]
         done += await asyncio.to_thread(self._end_foreign, name, before.pid)
@@ -195,7 +193,7 @@ class EmbeddedPlatform:
 
     async def _stop(self, before: Workload) -> None:
         if before.state == "paused":  # a frozen process would not hear SIGTERM
-            await _thaw(before.name, _pid(before))
+            await thaw(before.name, _pid(before))
         await self._view.supervisor.stop(before.name)
 
     async def _until_answering(self, program: Program, what: str) -> str:
@@ -221,13 +219,3 @@ def _pid(workload: Workload) -> int:
     if workload.pid is None:
         raise VerbFailedError(f"{workload.name} does not run")
     return workload.pid
-
-
-async def _thaw(name: str, pid: int) -> None:
-    await asyncio.to_thread(processes.signal_tree, pid, signal.SIGCONT)
-    await _require_frozen(name, pid, False)
-
-
-async def _require_frozen(name: str, pid: int, frozen: bool) -> None:
-    if not await asyncio.to_thread(processes.wait_frozen, pid, frozen):
-        raise VerbFailedError(f"{name} could not be {'paused' if frozen else 'resumed'}")

@@ -8,21 +8,24 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
-from broker.runtime.locks import exclusive
-from services.platform.embedded import grants, processes
+from services.platform.embedded import lacking, processes
+from services.platform.embedded.commands import EmbeddedCommands
+from services.platform.embedded.freezing import freeze, thaw
 from services.platform.embedded.home import Home, scope_of
-from services.platform.embedded.intruders import Intruders
+from services.platform.embedded.intruders import EmbeddedIntruders
+from services.platform.embedded.privileges import EmbeddedGrants
+from services.platform.embedded.restarts import Restarts
 from services.platform.embedded.supervisor import Supervisor
 from services.platform.embedded.view import View
 from services.platform.embedded.world import Program
 from services.platform.fault_port import Limits, LinkFault
 from services.platform.links.model import OK
-from services.platform.port import NotOnThisPlatformError, VerbFailedError
+from services.platform.port import VerbFailedError
 
 HOG_MARKER = "TRIAGE_HOG"
 """CPU burners carry this variable beside the scope of their victim."""
@@ -41,10 +44,17 @@ class EmbeddedFaults:
     `services.platform.port`.
     """
 
+    networks = lacking.NETWORKS
+    names = lacking.NAMES
+    volumes = lacking.VOLUMES
+
     def __init__(self, home: Path) -> None:
         self._home = Home(home.resolve())
         self._view = View(self._home)
-        self._intruders = Intruders(self._home)
+        self._restarts = Restarts(self._home, self._view)
+        self.commands = EmbeddedCommands(self._view, self._restarts)
+        self.intruders = EmbeddedIntruders(self._home, self._view)
+        self.grants = EmbeddedGrants(self._view)
 
     @property
     def _supervisor(self) -> Supervisor:
@@ -59,34 +69,32 @@ class EmbeddedFaults:
 
     async def stop(self, name: str) -> None:
         """Stop the workload in order, also if it is frozen."""
-        async with self._locked(name):
-            await self._stop(name)
+        async with self._restarts.locked(name):
+            await self._restarts.stop(name)
 
     async def start(self, name: str) -> None:
         """Start the workload with whatever environment it was given last."""
-        async with self._locked(name):
+        async with self._restarts.locked(name):
             await self._supervisor.start(name)
 
     async def freeze(self, name: str) -> None:
         """SIGSTOP every process of the workload."""
-        pid = await self._running(name)
-        await asyncio.to_thread(processes.signal_tree, pid, signal.SIGSTOP)
-        await asyncio.to_thread(processes.wait_frozen, pid, True)
+        await freeze(name, await self._running(name))
 
     async def thaw(self, name: str) -> None:
         """SIGCONT every process of the workload; nothing happens if it does not run."""
         info = await self._supervisor.program(self._program(name).name)
         if info.pid is not None:
-            await asyncio.to_thread(processes.signal_tree, info.pid, signal.SIGCONT)
-            await asyncio.to_thread(processes.wait_frozen, info.pid, False)
+            await thaw(name, info.pid)
 
     async def set_environment(self, name: str, changes: dict[str, str]) -> None:
         """Restart the workload with changed variables; nothing happens if it runs with them already."""
-        await self._restart_with(name, {**(await self._supervisor.program(name)).environment, **changes})
+        await self._restart_with(name, lambda own: {**own, **changes})
 
     async def reset_environment(self, name: str) -> None:
         """Restart the workload with its declared environment; nothing happens if it runs with that already."""
-        await self._restart_with(name, self._program(name).environment)
+        declared = self._program(name).environment
+        await self._restart_with(name, lambda _own: declared)
 
     async def environment(self, name: str) -> dict[str, str]:
         """Return the environment the running process really has.
@@ -104,70 +112,6 @@ class EmbeddedFaults:
         """Return the variables of its own that the workload has at its next start."""
         return (await self._supervisor.program(self._program(name).name)).environment
 
-    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
-        """Restart the workload with another command line; nothing happens if it was given that already."""
-        async with self._locked(name):
-            if (await self._supervisor.program(name)).command == command:
-                return
-            await self._stop(name)
-            await self._supervisor.set_command(name, command)
-            await self._supervisor.start_anyhow(name)
-
-    async def reset_command(self, name: str) -> None:
-        """Restart the workload with its declared command line; nothing happens if it runs with that already."""
-        program = self._program(name)
-        async with self._locked(name):
-            info = await self._supervisor.program(name)
-            if info.command == program.command and info.pid is not None:
-                return
-            await self._stop(name)
-            await self._supervisor.set_command(name, program.command)
-            await self._supervisor.start(name)
-
-    async def command(self, name: str) -> tuple[str, ...]:
-        """Return the command line that the workload has at its next start."""
-        return (await self._supervisor.program(self._program(name).name)).command
-
-    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
-        """Start a module in the workload's scope. It is an orphan, as the burners are, and writes to its own log."""
-        program = self._program(name)
-        if not await asyncio.to_thread(self._intruders.find, name, module):
-            await asyncio.to_thread(self._intruders.spawn, program, self._view.world, module, arguments)
-
-    async def intruders(self, name: str, module: str) -> int:
-        """Return how many of them run and have said that they do their harm."""
-        return await asyncio.to_thread(self._intruders.harmful, name, module)
-
-    async def expel(self, name: str, module: str) -> None:
-        """End them."""
-        await asyncio.to_thread(self._intruders.expel, name, module)
-
-    async def revoke(self, name: str, role: str, privilege: str) -> None:
-        """Take a declared privilege away from a role.
-
-        Raises:
-            VerbFailedError: it is not declared, or the database did not do it.
-        """
-        program = self._program(name)
-        declared = [item for item in program.grants if item.role == role and privilege in item.privileges]
-        if not declared:
-            raise VerbFailedError(f"{name} declares no {privilege} for {role}: there is nothing to take away")
-        for item in declared:
-            await grants.revoke(program, item.model_copy(update={"privileges": (privilege,)}))
-
-    async def restore_grants(self, name: str) -> None:
-        """Give every role what is declared."""
-        await grants.restore_grants(self._program(name))
-
-    async def missing_grants(self, name: str) -> tuple[str, ...]:
-        """Return what roles lack.
-
-        Raises:
-            VerbFailedError: the database does not say.
-        """
-        lacking = await grants.missing(self._program(name))
-        return tuple(f"{item.name} may {item.actual}, not {item.declared}" for item in lacking)
-
     async def set_link(self, source: str, destination: str, fault: LinkFault) -> None:
         """Change what the link does to traffic from `source` to `destination`.
 
@@ -175,7 +119,7 @@ class EmbeddedFaults:
             NotOnThisPlatformError: throttle.
         """
         if fault.mode == "throttle":
-            raise _not_here("a link's bandwidth cannot be taken away")
+            raise lacking.THROTTLE.refusal()
         links = self._view.links
         await links.set(links.named(source, destination), fault)
 
@@ -230,7 +174,7 @@ class EmbeddedFaults:
             NotOnThisPlatformError: processor time or memory. VerbFailedError: it does not run, or may hold fewer.
         """
         if limits.cpu_cores is not None or limits.memory_bytes is not None:
-            raise _not_here("a workload has no share of the processor and no memory of its own")
+            raise lacking.SHARES.refusal()
         pid = await self._running(name)
         if limits.open_files is not None:
             try:
@@ -256,43 +200,7 @@ class EmbeddedFaults:
         begun = await asyncio.to_thread(processes.inherited_open_files_limit, pid)
         return Limits(open_files=now if now is not None and begun is not None and now < begun else None)
 
-    # -- what takes a kernel's containers
-
-    async def disconnect(self, name: str) -> None:
-        raise _not_here("a workload cannot leave its network")
-
-    async def reconnect(self, name: str) -> None:
-        """Nothing is ever disconnected here."""
-
-    async def disconnected(self, name: str) -> tuple[str, ...]:
-        """Return that it is on all of them."""
-        return ()
-
-    async def break_names(self, name: str) -> None:
-        raise _not_here("a workload has no name server of its own")
-
-    async def restore_names(self, name: str) -> None:
-        """Nothing is ever broken here."""
-
-    async def names_broken(self, name: str) -> bool:
-        """Return that they are not."""
-        return False
-
-    async def fill_volume(self, name: str) -> None:
-        raise _not_here("a workload has no volume of its own")
-
-    async def free_volume(self, name: str) -> None:
-        """Nothing is ever filled here."""
-
-    async def filler(self, name: str) -> int:
-        """Return that there is none."""
-        return 0
-
     # -- inside
-
-    def _locked(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Hold the workload's lock: one change at a time, agents' verbs included."""
-        return exclusive(self._home.verb_lock(self._program(name).name))
 
     def _program(self, name: str) -> Program:
         return self._view.world.program(name)
@@ -303,30 +211,22 @@ class EmbeddedFaults:
             raise VerbFailedError(f"{name} does not run")
         return info.pid
 
-    async def _restart_with(self, name: str, environment: dict[str, str]) -> None:
-        async with self._locked(name):
+    async def _restart_with(self, name: str, wanted: Callable[[dict[str, str]], dict[str, str]]) -> None:
+        """Restart a workload with what `wanted` makes of the variables of its own."""
+        async with self._restarts.locked(name):
             info = await self._supervisor.program(name)
+            environment = wanted(info.environment)
             if info.environment == environment and info.pid is not None:
                 return
-            await self._stop(name)
+            await self._restarts.stop(name)
             await self._supervisor.configure(name, environment)
             if environment == self._program(name).environment:
                 await self._supervisor.start(name)
             else:
                 await self._supervisor.start_anyhow(name)  # that it ends at once may be the very fault
 
-    async def _stop(self, name: str) -> None:
-        info = await self._supervisor.program(name)
-        if info.pid is not None:
-            await asyncio.to_thread(processes.signal_tree, info.pid, signal.SIGCONT)
-        await self._supervisor.stop(name)
-
     def _find_hogs(self, name: str) -> list[psutil.Process]:
         return list(processes.carrying({**scope_of(self._home, name), HOG_MARKER: name}))
-
-
-def _not_here(why: str) -> NotOnThisPlatformError:
-    return NotOnThisPlatformError(f"the embedded platform cannot do this: {why}; use the docker platform")
 
 
 def _burns(process: psutil.Process) -> bool:

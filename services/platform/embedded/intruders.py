@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import psutil
 
 from services.platform.embedded import processes
 from services.platform.embedded.home import Home, scope_of
+from services.platform.embedded.view import View
 from services.platform.embedded.world import Program, World
 
 MODULE = "TRIAGE_INTRUDER"
@@ -22,13 +24,28 @@ READY = "TRIAGE_INTRUDER_READY"
 """The file that it makes once it does its harm."""
 
 
-class Intruders:
-    """Starts, counts and ends them. Everything here blocks."""
+class EmbeddedIntruders:
+    """Implements `services.platform.fault_port.Intruders`: starts, counts and ends them."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, view: View) -> None:
         self._home = home
+        self._view = view
 
-    def spawn(self, program: Program, world: World, module: str, arguments: tuple[str, ...]) -> None:
+    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
+        """Start a module in the workload's scope. It is an orphan, as the burners are, and writes to its own log."""
+        program = self._view.world.program(name)
+        if not await asyncio.to_thread(self._find, name, module):
+            await asyncio.to_thread(self._spawn, program, self._view.world, module, arguments)
+
+    async def harmful(self, name: str, module: str) -> int:
+        """Return how many there are once one has said that it does its harm, else 0."""
+        return await asyncio.to_thread(self._count_harmful, name, module)
+
+    async def expel(self, name: str, module: str) -> None:
+        """End them, and those that are just becoming one."""
+        await asyncio.to_thread(self._end, name, module)
+
+    def _spawn(self, program: Program, world: World, module: str, arguments: tuple[str, ...]) -> None:
         """Start `python -m <module> <arguments>` in a session of its own, as an orphan: it outlives its caller."""
         ready = self._ready(program.name, module)
         ready.unlink(missing_ok=True)
@@ -49,17 +66,15 @@ class Intruders:
             check=True,
         )
 
-    def find(self, name: str, module: str) -> list[psutil.Process]:
+    def _find(self, name: str, module: str) -> list[psutil.Process]:
         """Return the living processes of a module in a workload's scope, harmful already or not."""
         marks = {**scope_of(self._home, name), MODULE: module}
         return [found for found in processes.carrying(marks) if _runs(found, module)]
 
-    def harmful(self, name: str, module: str) -> int:
-        """Return how many there are once one has said that it does its harm, else 0."""
-        return len(self.find(name, module)) if self._ready(name, module).exists() else 0
+    def _count_harmful(self, name: str, module: str) -> int:
+        return len(self._find(name, module)) if self._ready(name, module).exists() else 0
 
-    def expel(self, name: str, module: str) -> None:
-        """End them, and those that are just becoming one."""
+    def _end(self, name: str, module: str) -> None:
         processes.end(processes.carrying({**scope_of(self._home, name), MODULE: module}), grace_s=0.0)
         self._ready(name, module).unlink(missing_ok=True)
 

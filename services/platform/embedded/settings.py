@@ -72,11 +72,14 @@ def read(answer: BinaryIO) -> dict[str, str] | None:
 
 def _word(answer: BinaryIO) -> str:
     length = _count(answer.readline(MAX_LINE), b"$")
-    return answer.read(length + 2)[:length].decode()
+    word = answer.read(length + 2)
+    if not word.endswith(b"\r\n") or len(word) != length + 2:
+        raise ValueError("a word that is cut off")
+    return word[:length].decode()
 
 
 def _count(line: bytes, kind: bytes) -> int:
-    if line[:1] != kind or not line[1:].strip().isdigit() or int(line[1:]) > MAX_LINE:
+    if line[:1] != kind or line[-2:] != b"\r\n" or not line[1:-2].isdigit() or int(line[1:]) > MAX_LINE:
         raise ValueError(f"the answer begins with {line[:40]!r}")
     return int(line[1:])
 

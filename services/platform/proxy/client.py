@@ -1,4 +1,4 @@
-"""The platform and the fault port over the platform proxy, for whoever may not see the engine.
+"""The platform over its proxy, for whoever may not see the engine. The fault port stands in `fault_client.py`, apart.
 
 Errors come back as what they were. A call that never reached the proxy is tried again; one that did is not: it may
 have had its effect, and the caller repeats it with the same key if it wants to know.
@@ -19,11 +19,10 @@ from broker.errors import SchemaError, SettingsError
 from broker.runtime.settings import first_line
 from services.platform.docker.events import FAST, WorkloadEvent
 from services.platform.docker.readings import Usage
-from services.platform.fault_port import Limits, LinkFault
 from services.platform.port import Effect, PlatformDownError, PlatformError, RefusedError, Workload
-from services.platform.proxy.wire import FAULT_VERBS, PLATFORM_VERBS, ContainerRow, Signal, Verb, error_of
+from services.platform.proxy.wire import PLATFORM_VERBS, ContainerRow, Verb, error_of
 
-__all__ = ["FAST", "Caller", "PlatformError", "RemoteFaults", "RemotePlatform", "WorkloadEvent"]
+__all__ = ["FAST", "Caller", "PlatformError", "RemotePlatform", "WorkloadEvent"]
 
 CONNECT_S: Final = 2.0
 ANSWER_S: Final = 60.0
@@ -211,136 +210,3 @@ class RemotePlatform:
 
     async def _call(self, verb: str, **arguments: Any) -> Any:
         return await self._caller.call(PLATFORM_VERBS[verb], arguments)
-
-
-class RemoteFaults:
-    """Implements `services.platform.fault_port.FaultPort` over the proxy; only the injector's token opens it."""
-
-    def __init__(self, url: str, token_file: Path, *, retry_s: float = RETRY_S) -> None:
-        """Args: as `RemotePlatform`."""
-        self._caller = Caller(url, token_file, retry_s=retry_s)
-
-    async def kill_role(self, instance: str, signal: Signal = "KILL") -> None:
-        """Signal a container of the control plane; KILL brings it back."""
-        await self._call("kill_role", instance=instance, signal=signal)
-
-    async def kill(self, name: str) -> None:
-        await self._call("kill", name=name)
-
-    async def stop(self, name: str) -> None:
-        await self._call("stop", name=name)
-
-    async def start(self, name: str) -> None:
-        await self._call("start", name=name)
-
-    async def freeze(self, name: str) -> None:
-        await self._call("freeze", name=name)
-
-    async def thaw(self, name: str) -> None:
-        await self._call("thaw", name=name)
-
-    async def set_environment(self, name: str, changes: dict[str, str]) -> None:
-        await self._call("set_environment", name=name, changes=changes)
-
-    async def reset_environment(self, name: str) -> None:
-        await self._call("reset_environment", name=name)
-
-    async def environment(self, name: str) -> dict[str, str]:
-        found: dict[str, str] = await self._call("environment", name=name)
-        return found
-
-    async def configured(self, name: str) -> dict[str, str]:
-        found: dict[str, str] = await self._call("configured", name=name)
-        return found
-
-    async def set_command(self, name: str, command: tuple[str, ...]) -> None:
-        await self._call("set_command", name=name, command=command)
-
-    async def reset_command(self, name: str) -> None:
-        await self._call("reset_command", name=name)
-
-    async def command(self, name: str) -> tuple[str, ...]:
-        found: tuple[str, ...] = await self._call("command", name=name)
-        return found
-
-    async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
-        await self._call("intrude", name=name, module=module, arguments=arguments)
-
-    async def intruders(self, name: str, module: str) -> int:
-        return int(await self._call("intruders", name=name, module=module))
-
-    async def expel(self, name: str, module: str) -> None:
-        await self._call("expel", name=name, module=module)
-
-    async def revoke(self, name: str, role: str, privilege: str) -> None:
-        await self._call("revoke", name=name, role=role, privilege=privilege)
-
-    async def restore_grants(self, name: str) -> None:
-        await self._call("restore_grants", name=name)
-
-    async def missing_grants(self, name: str) -> tuple[str, ...]:
-        found: tuple[str, ...] = await self._call("missing_grants", name=name)
-        return found
-
-    async def set_link(self, source: str, destination: str, fault: LinkFault) -> None:
-        await self._call("set_link", source=source, destination=destination, fault=fault)
-
-    async def link(self, source: str, destination: str) -> LinkFault:
-        found: LinkFault = await self._call("link", source=source, destination=destination)
-        return found
-
-    async def hog(self, name: str, processes: int) -> None:
-        await self._call("hog", name=name, processes=processes)
-
-    async def hogs(self, name: str) -> int:
-        return int(await self._call("hogs", name=name))
-
-    async def unhog(self, name: str) -> None:
-        await self._call("unhog", name=name)
-
-    async def is_frozen(self, name: str) -> bool:
-        return bool(await self._call("is_frozen", name=name))
-
-    async def is_running(self, name: str) -> bool:
-        return bool(await self._call("is_running", name=name))
-
-    async def set_limits(self, name: str, limits: Limits) -> None:
-        await self._call("set_limits", name=name, limits=limits)
-
-    async def reset_limits(self, name: str) -> None:
-        await self._call("reset_limits", name=name)
-
-    async def limits(self, name: str) -> Limits:
-        found: Limits = await self._call("limits", name=name)
-        return found
-
-    async def disconnect(self, name: str) -> None:
-        await self._call("disconnect", name=name)
-
-    async def reconnect(self, name: str) -> None:
-        await self._call("reconnect", name=name)
-
-    async def disconnected(self, name: str) -> tuple[str, ...]:
-        found: tuple[str, ...] = await self._call("disconnected", name=name)
-        return found
-
-    async def break_names(self, name: str) -> None:
-        await self._call("break_names", name=name)
-
-    async def restore_names(self, name: str) -> None:
-        await self._call("restore_names", name=name)
-
-    async def names_broken(self, name: str) -> bool:
-        return bool(await self._call("names_broken", name=name))
-
-    async def fill_volume(self, name: str) -> None:
-        await self._call("fill_volume", name=name)
-
-    async def free_volume(self, name: str) -> None:
-        await self._call("free_volume", name=name)
-
-    async def filler(self, name: str) -> int:
-        return int(await self._call("filler", name=name))
-
-    async def _call(self, verb: str, **arguments: Any) -> Any:
-        return await self._caller.call(FAULT_VERBS[f"fault.{verb}"], arguments)

@@ -133,6 +133,8 @@ class Server:
         holder: Any = world.faults if verb.name.startswith(FAULT) else world.platform
         if verb.name in ("stats", "containers"):
             holder = world
+        if verb.part:
+            holder = getattr(holder, verb.part)
         # a log is some MiB, several times while it is read
         async with self._one_log if verb.name == "logs" else nullcontext():
             return await getattr(holder, verb.method)(**arguments)

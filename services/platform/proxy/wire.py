@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from broker.contracts.base import Token, describe
 from services.platform import port
 from services.platform.docker.readings import ContainerRow, Signal, Usage
-from services.platform.fault_port import FaultPort
+from services.platform.fault_port import FaultPort, Names, Networks, Volumes
 from services.platform.port import (
     NotManagedError,
     NotOnThisPlatformError,
@@ -77,6 +77,8 @@ class Verb:
     name: str
     said: Callable[..., Any]
     """The port's own declaration."""
+    part: str = ""
+    """Name of the part of the port that carries it out; empty: the port itself."""
 
     @property
     def method(self) -> str:
@@ -151,15 +153,22 @@ def _require_name(name: str) -> None:
         ) from error
 
 
-def _verbs(of: type, prefix: str = "") -> dict[str, Verb]:
+def _verbs(of: type, prefix: str = "", part: str = "") -> dict[str, Verb]:
     methods = (
         item for item in vars(of).items() if not item[0].startswith("_") and inspect.iscoroutinefunction(item[1])
     )
-    return {f"{prefix}{name}": Verb(f"{prefix}{name}", method) for name, method in methods}
+    return {f"{prefix}{name}": Verb(f"{prefix}{name}", method, part) for name, method in methods}
 
 
 PLATFORM_VERBS: dict[str, Verb] = _verbs(Platform) | _verbs(Extra)
-FAULT_VERBS: dict[str, Verb] = _verbs(FaultPort, FAULT) | _verbs(ExtraFaults, FAULT)
+FAULT_VERBS: dict[str, Verb] = (
+    _verbs(FaultPort, FAULT)
+    | _verbs(Networks, FAULT, "networks")
+    | _verbs(Names, FAULT, "names")
+    | _verbs(Volumes, FAULT, "volumes")
+    | _verbs(ExtraFaults, FAULT)
+)
+"""Parts that containers lack (`services.platform.docker.lacking`) have no verbs: their clients refuse them."""
 VERBS: dict[str, Verb] = PLATFORM_VERBS | FAULT_VERBS
 
 
