@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum
 
 LLM_STAMP = $(VENV)/.installed-llm-$(shell cat requirements-llm.lock | cksum | cut -d' ' -f1)
 
-.PHONY: web web-test ui demo demo-docker test setup setup-llm try-llm lint unit bench nightly nightly-llm bench-docker images stand-ins lock clean
+.PHONY: web try-web web-test ui demo demo-docker test setup setup-llm try-llm lint unit bench nightly nightly-llm bench-docker images stand-ins lock clean
 
 demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
 	$(BIN)/triage demo
@@ -91,8 +91,11 @@ nightly-llm: setup-llm  ## the known models, fetched, served and held against bo
 bench-docker: setup  ## the figures of the compose stack, measured on this machine
 	$(BIN)/python -m harness.bench.containers
 
-images: stand-ins  ## everything `docker compose up` needs: pulled, or stand-ins where no registry answers; then our own
+images: stand-ins try-web  ## everything `docker compose up` needs: pulled, or stand-ins where no registry answers; then our own
 	docker compose build --quiet
+
+try-web: setup  # the dashboard's image carries the page where it can be built
+	@$(MAKE) --no-print-directory web || echo "!!! the page cannot be built (no Node, or no packages for it): the images go without it" >&2
 
 stand-ins:  ## only what is not ours
 	$(PYTHON) -m deploy.docker.standins.make

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from agents.runbook.opening import runbooks_dsn
 from broker.contracts.inventory import Inventory
@@ -21,6 +22,8 @@ from injector.errors import world_exit_code
 from injector.hand import Hand
 from injector.injector import Injector
 
+MONITORING_PORT = 8_222
+"""Of every NATS node (`deploy/docker/setup.py`), in the network `control`."""
 CHECKPOINTS = Path("/run/triage/audit/audit-checkpoints.jsonl")
 """The auditor's own volume, for reading."""
 STATES = {"RESTARTING": "BACKOFF", "CREATED": "STOPPED", "DEAD": "EXITED"}
@@ -62,6 +65,7 @@ class Containers:
             runbooks_dsn=runbooks_dsn(settings) or "",
             keys=self.keys(),
             checkpoints=CHECKPOINTS,
+            monitor_url=f"http://{urlsplit(settings.nats_url).hostname}:{MONITORING_PORT}",
         )
 
     def keys(self) -> KeyPlace:

@@ -6,20 +6,26 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 DIST: Final = Path(__file__).resolve().parents[1] / "web" / "dist"
 MISSING: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Agentic Triage</title>
 <body><h1>The page was not built</h1>
 <p>The API is here (<a href="api/openapi.json">its description</a>), but this installation holds no built page.</p>
-<p>In a checkout, build it with <code>make web</code> and load this address again.</p></body></html>
+<p>In a checkout, build it with <code>make web</code> and load this address again;
+on containers, start the stack again after that (<code>docker compose up --build --wait</code>).</p></body></html>
 """
 
 
 def mount(api: FastAPI, dist: Path | None = None) -> None:
     """Serve the page of a folder at `/`."""
     folder = dist or DIST
+
+    @api.get("/healthz", include_in_schema=False)
+    async def healthz() -> Response:
+        """Say that we answer. Whether the stack does is the page's business: it waits for it, and tells."""
+        return PlainTextResponse("ok\n")
 
     @api.get("/", include_in_schema=False)
     async def index() -> Response:

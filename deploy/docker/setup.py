@@ -51,6 +51,8 @@ class ContainerSecrets(Frozen):
     """What the broker's nodes show each other."""
     passphrases: Mapping[str, str]
     tokens: Mapping[str, str]
+    dashboard_token: str = ""
+    """What every page of the stack's dashboard must show; empty only in a vault that is older than it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ def files(stack: Stack, master: Keyring) -> dict[str, str]:
         f"{volumes.role_volume('runbook')}/runbooks.dsn": f"{runbooks_dsn}\n",
         f"{volumes.role_volume('runbook')}/audit.dsn": f"{learning_dsn}\n",
         f"{volumes.OPERATOR}/runbooks.dsn": f"{reading_dsn}\n",
+        f"{volumes.OPERATOR}/dashboard.token": f"{containers.dashboard_token}\n",
         f"{volumes.PREPARE}/runbooks.password": f"{databases.runbooks_db_password}\n",
         f"{volumes.PREPARE}/nats-admin.password": f"{master.broker_password(ADMIN_USER)}\n",
         f"{volumes.PREPARE}/auditor.password": f"{databases.audit_db_password}\n",
@@ -243,6 +246,7 @@ def _container_secrets(path: Path) -> ContainerSecrets:
         update={
             "passphrases": {r: known.passphrases.get(r) or secrets.token_urlsafe(32) for r in _key_roles()},
             "tokens": {client: known.tokens.get(client) or secrets.token_urlsafe(32) for client in volumes.CLIENTS},
+            "dashboard_token": known.dashboard_token or secrets.token_urlsafe(24),
         }
     )
     if drawn != known:

@@ -23,11 +23,10 @@ def dashboard(
         Path | None, typer.Option("--token-file", help="File whose first line everybody must show.")
     ] = None,
 ) -> None:
-    """Serve the dashboard until interrupted; prints its address."""
+    """Serve the dashboard until interrupted; prints its address. A compose stack serves its own: prints where."""
     if outside():
-        raise RefusedError(
-            "the dashboard cannot reach a compose stack from its host; run it inside, or use: triage tail -f"
-        )
+        _show_the_stacks_own(any(option is not None for option in (host, port, token_file)))
+        return
     from dashboard.api import serve  # a web framework that nobody else needs
 
     settings = load_settings(role="operator", home=home())
@@ -39,6 +38,20 @@ def dashboard(
     if not is_up(home()):
         err.print("no stack is up yet: the page waits for it; start one with: triage up", style="yellow", markup=False)
     run(lambda: serve.serve(home(), where, lambda address: out.print(address, markup=False)))
+
+
+def _show_the_stacks_own(told_how: bool) -> None:
+    if told_how:
+        raise RefusedError(
+            "a compose stack serves its own dashboard; another port is given to the stack: TRIAGE_DASHBOARD_PORT=... "
+            "triage --platform docker up"
+        )
+    from harness.compose.host import ComposeHost  # of one platform only
+
+    page = ComposeHost(home()).dashboard()
+    out.print(page.address, markup=False)
+    err.print("it asks for this token:", markup=False)
+    out.print(page.token, markup=False)
 
 
 def register(app: typer.Typer) -> None:

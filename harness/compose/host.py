@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
@@ -18,7 +19,7 @@ from broker.keyring import Keyring
 from deploy.status import ProgramStatus, StackStatus
 from harness import leash, shown
 from harness.compose import sentences
-from harness.compose.delegate import EXCHANGE, Call
+from harness.compose.delegate import EXCHANGE, INSIDE_HOME, Call
 from harness.compose.program import Compose, Docker, Ran, complaint, find
 from harness.compose.project import FILE, Seen, containers, project, root
 from harness.errors import DockerError, HarnessError, RefusedError, StackDownError
@@ -30,6 +31,8 @@ from injector.injector import Injector
 
 DOOR = "injector"
 """The service with the operator's keys, in which commands are run."""
+DASHBOARD, DASHBOARD_PORT = "dashboard", 17_480
+"""The service that serves the page, and its port inside."""
 BUILD_TIMEOUT_S = 1_800.0
 UP_TIMEOUT_S = 300.0
 DOWN_TIMEOUT_S = 180.0
@@ -38,6 +41,14 @@ REFUSED = 4
 """Exit code of `setup` for what the keys do not allow."""
 KILLED = 137
 """128 + SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The dashboard of a compose stack, as its host reaches it."""
+
+    address: str
+    token: str = field(repr=False)
 
 
 class ComposeHost:
@@ -213,6 +224,21 @@ class ComposeHost:
         """
         inside = EXCHANGE / record.name
         return self.perform(Call(("demo", "--record", str(inside)), fetched=((inside, record),)))
+
+    def dashboard(self) -> Page:
+        """Return where the stack's dashboard is published, and what it wants to be shown.
+
+        Raises:
+            StackDownError: the stack, or its dashboard, is not up. DockerError: its token cannot be read.
+        """
+        self._require_up()
+        published = self._compose.ask("port", DASHBOARD, str(DASHBOARD_PORT))
+        if published.code != 0 or not published.out.strip():
+            raise StackDownError(f"the {DASHBOARD} container does not run; see: docker compose ps {DASHBOARD}")
+        token = self._compose.ask("exec", "-T", DOOR, "cat", str(INSIDE_HOME / "dashboard.token"))
+        if token.code != 0 or not token.out.strip():
+            raise DockerError(f"the dashboard's token cannot be read: {complaint(token)}")
+        return Page(f"http://{published.out.strip()}/", token.out.strip())
 
     # -- what `triage` asks of any deployment
 

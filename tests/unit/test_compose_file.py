@@ -98,7 +98,7 @@ def test_nothing_is_published_but_monitoring_and_that_on_this_machine_only(name:
     assert all(str(port).startswith("127.0.0.1:") for port in ports)
     assert not ports or "edge" in networks(name)
     if name in OURS:
-        assert bool(ports) == (name in {"nats", "prometheus"})
+        assert bool(ports) == (name in {"nats", "prometheus", "dashboard"})
 
 
 def test_the_networks_of_roles_and_workloads_lead_nowhere_else() -> None:
@@ -119,8 +119,8 @@ def test_a_workload_cannot_reach_the_control_plane(name: str) -> None:
 @pytest.mark.parametrize(
     ("network", "members"),
     [
-        ("platform", {"platform", "log-agent", "action-agent", "sensors", "injector", "triage"}),
-        ("shop", {*DEVICES, "shop-prepare", "platform", "sensors", "injector", "triage", "prometheus"}),
+        ("platform", {"platform", "log-agent", "action-agent", "sensors", "injector", "triage", "dashboard"}),
+        ("shop", {*DEVICES, "shop-prepare", "platform", "sensors", "injector", "triage", "dashboard", "prometheus"}),
     ],
 )
 def test_only_who_has_business_there_is_in_a_network(network: str, members: set[str]) -> None:
@@ -142,7 +142,7 @@ def test_a_secret_volume_is_mounted_by_setup_and_by_whom_it_is_for(volume: str) 
     users = {name for name in SERVICES if volume in mounts(name)} - {"setup"}
     expected = {
         volumes.VAULT: set(),
-        volumes.OPERATOR: {"injector", "triage"},
+        volumes.OPERATOR: {"injector", "triage", "dashboard"},
         volumes.TOKENS: {"platform"},
         volumes.PREPARE: {"prepare"},
         volumes.NATS: {"nats", "nats-2", "nats-3"},
@@ -152,7 +152,7 @@ def test_a_secret_volume_is_mounted_by_setup_and_by_whom_it_is_for(volume: str) 
         volumes.SHOP_PREPARE: {"shop-prepare"},
         volumes.shop_volume("catalog"): {"catalog"},
         volumes.shop_volume("orders"): {"orders"},
-        volumes.role_volume("injector"): {"injector", "triage"},
+        volumes.role_volume("injector"): {"injector", "triage", "dashboard"},
         volumes.role_volume("log"): {"log-agent"},
         volumes.role_volume("metric"): {"metric-agent"},
         volumes.role_volume("action"): {"action-agent"},
@@ -244,3 +244,11 @@ def test_our_images_have_a_tag_that_another_clone_can_choose() -> None:
 
 def test_two_schedulers_stand_ready() -> None:
     assert SERVICES["scheduler"]["deploy"]["replicas"] == 2
+
+
+def test_the_dashboard_listens_for_others_only_behind_a_token_and_is_published_on_this_machine_only() -> None:
+    service = SERVICES["dashboard"]
+    given = service["environment"]
+    assert given["TRIAGE_DASHBOARD_HOST"] == "0.0.0.0"  # noqa: S104 - a container's own address
+    assert given["TRIAGE_DASHBOARD_TOKEN_FILE"].startswith(mounts("dashboard")[volumes.OPERATOR][0])
+    assert service["ports"] == [f"127.0.0.1:${{TRIAGE_DASHBOARD_PORT:-17480}}:{given['TRIAGE_DASHBOARD_PORT']}"]

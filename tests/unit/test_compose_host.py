@@ -459,3 +459,23 @@ def test_an_unknown_platform_is_wrong_usage(cli: Cli, monkeypatch: pytest.Monkey
     ran = cli("--platform", "kubernetes", "status")
     assert ran.code == 2
     assert "Traceback" not in ran.err
+
+
+class TestDashboard:
+    def test_address_and_token_of_the_stacks_own_are_said(self, cli: Cli, up: FakeDocker) -> None:
+        up.says("compose", "port", "dashboard", "17480", out="127.0.0.1:18480\n")
+        up.says("compose", "exec", "cat", "/var/lib/triage/home/dashboard.token", out="a-token-of-some-length\n")
+        result = cli("dashboard")
+        assert result.code == 0
+        assert result.out.splitlines() == ["http://127.0.0.1:18480/", "a-token-of-some-length"]
+
+    def test_without_a_stack_there_is_none(self, cli: Cli, docker: FakeDocker) -> None:
+        cli("dashboard").refused(7, "no stack of the compose project agentic-triage is up")
+
+    def test_one_that_does_not_run_is_named(self, cli: Cli, up: FakeDocker) -> None:
+        up.says("compose", "port", "dashboard", err="service is not running\n", code=1)
+        cli("dashboard").refused(7, "the dashboard container does not run", "docker compose ps dashboard")
+
+    @pytest.mark.parametrize("option", [("--host", "0.0.0.0"), ("--port", "0"), ("--token-file", "t")])  # noqa: S104
+    def test_it_cannot_be_told_where_to_listen(self, cli: Cli, up: FakeDocker, option: tuple[str, str]) -> None:
+        cli("dashboard", *option).refused(4, "serves its own dashboard", "TRIAGE_DASHBOARD_PORT")

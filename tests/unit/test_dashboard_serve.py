@@ -69,9 +69,3 @@ class TestCommand:
 
     def test_it_does_not_listen_to_the_world_without_a_token(self, cli: Cli) -> None:
         cli("dashboard", "--host", "0.0.0.0").refused(2, "0.0.0.0", "--token-file")  # noqa: S104 - is refused
-
-    def test_a_compose_stack_is_not_served_from_its_host(self, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("TRIAGE_PLATFORM", "docker")
-        monkeypatch.delenv("TRIAGE_PLATFORM_URL", raising=False)
-        result = cli("dashboard")
-        assert result.code != 0

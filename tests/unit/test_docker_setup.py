@@ -75,6 +75,30 @@ def test_a_platform_token_is_known_to_its_client_and_to_the_proxy_only(made: Pat
     assert holders == {volumes.VAULT, volumes.TOKENS, volumes.role_volume(client)}
 
 
+def test_the_dashboards_token_is_the_operators_and_stays_the_same(made: Path) -> None:
+    token = (made / volumes.OPERATOR / "dashboard.token").read_bytes().strip()
+    assert len(token) >= 16
+    assert {Path(path).parts[0] for path, data in contents(made).items() if token in data} == {
+        volumes.VAULT,
+        volumes.OPERATOR,
+    }
+    assert (made / volumes.OPERATOR / "dashboard.token").stat().st_mode & 0o777 == 0o600
+    assert open_stack(made).containers.dashboard_token.encode() == token
+
+
+def test_a_vault_from_before_the_dashboard_gets_its_token(made: Path, tmp_path: Path) -> None:
+    older = Path(shutil.copytree(made, tmp_path / "older"))
+    vault = older / volumes.VAULT / "containers.json"
+    known = json.loads(vault.read_bytes())
+    tokens = known["tokens"]
+    del known["dashboard_token"]
+    vault.write_text(json.dumps(known))
+    again = open_stack(older).containers
+    assert len(again.dashboard_token) >= 16
+    assert again.tokens == tokens
+    assert open_stack(older).containers == again
+
+
 @pytest.mark.parametrize(
     ("password", "holders"),
     [
