@@ -16,9 +16,7 @@ demo-docker: setup  ## the same on containers; needs Docker and, where no regist
 	$(BIN)/triage --platform docker demo
 
 test: setup lint try-llm  ## the whole suite: quick rings first, then those that start real servers
-	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "$(QUICK)"
-	$(BIN)/python -m pytest tests -m docker
-	$(BIN)/python -m pytest tests -m "(integration or stack) and not docker"
+	$(BIN)/python -m tests.support.rings
 	$(BIN)/python -m tests.support.docker_ring
 
 setup: $(STAMP)
