@@ -20,6 +20,7 @@ from agents.runbook.metrics import RunbookMetrics
 from auditor_svc.metrics import AuditMetrics
 from broker.runtime.metrics import Health, HealthMetrics
 from broker.runtime.metrics import Metrics as RoleMetrics
+from dashboard.api.metrics import DashboardMetrics
 from deploy.nats.exporter import LastLook
 from deploy.nats.readings import FAMILIES, Reading
 from injector.watch import WatchHealth, WatchMetrics
@@ -55,9 +56,9 @@ HEAD = """# Metrics
 Made from the registries by `python -m deploy.metrics`; do not edit. A test compares.
 
 Every role and every service of the shop serves `/metrics`: embedded on 127.0.0.1, in containers on port 9100 (roles),
-8080 (shop) and 7000 (platform proxy), scraped every 2 s (`deploy/prometheus/prometheus.yml`). Prometheus adds
-`service`, the compose service. Units are base units; counters end in `_total` and begin anew with their process. No
-incident, task, order, article or customer is ever a label.
+8080 (shop), 7000 (platform proxy) and 17480 (dashboard), scraped every 2 s (`deploy/prometheus/prometheus.yml`).
+Prometheus adds `service`, the compose service. Units are base units; counters end in `_total` and begin anew with their
+process. No incident, task, order, article or customer is ever a label.
 
 The shop's database, cache and queue have no exporter of their own: the sensors measure them by their own protocols
 (`triage_device_*`), and what the sensors see is what the control plane acts on.
@@ -117,6 +118,11 @@ def _broker(registry: CollectorRegistry) -> None:
     registry.register(last)
 
 
+def _dashboard(registry: CollectorRegistry) -> None:
+    for collector in list(_collectors(DashboardMetrics().registry)):
+        registry.register(collector)
+
+
 SOURCES: Mapping[str, Callable[[CollectorRegistry], object]] = {
     "Every role": _every_role,
     "Monitor: what the journal tells": JournalMetrics,
@@ -128,6 +134,7 @@ SOURCES: Mapping[str, Callable[[CollectorRegistry], object]] = {
     "Services of the shop and the load generator": _shop,
     "Platform proxy": _platform,
     "Injector": _injector,
+    "Dashboard": _dashboard,
     "Broker (`nats-exporter`)": _broker,
 }
 """What registers the metrics of which process."""

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from dashboard.api import page, routes_commands, routes_read
 from dashboard.api.answers import Error
@@ -20,6 +21,7 @@ from dashboard.api.errors import Problem, problem_of
 from dashboard.api.feed import Feed
 from dashboard.api.guard import Guard, Rules
 from dashboard.api.idempotency import Once
+from dashboard.api.metrics import Counted, DashboardMetrics
 from dashboard.api.records import Records
 from dashboard.api.stack import StackDoor
 
@@ -54,6 +56,7 @@ class Parts:
     rules: Rules = field(default_factory=Rules)
     page: Path | None = None
     """Folder of the built page; None: where the package has it."""
+    metrics: DashboardMetrics = field(default_factory=DashboardMetrics)
 
 
 def make_api(parts: Parts) -> FastAPI:
@@ -70,13 +73,14 @@ def make_api(parts: Parts) -> FastAPI:
     api.include_router(routes_read.router(parts.feed, parts.records, parts.stack, parts.rules))
     api.include_router(routes_commands.router(Commands(parts.feed), parts.feed, parts.stack, Once()))
     _refusals(api)
+    api.add_api_route("/metrics", parts.metrics.response, include_in_schema=False)
     page.mount(api, parts.page)
     return api
 
 
-def make_app(parts: Parts) -> Guard:
-    """Return the application behind its door."""
-    return Guard(make_api(parts), parts.rules)
+def make_app(parts: Parts) -> ASGIApp:
+    """Return the application behind its door; all its answers are counted."""
+    return Counted(Guard(make_api(parts), parts.rules), parts.metrics)
 
 
 def _refusals(api: FastAPI) -> None:

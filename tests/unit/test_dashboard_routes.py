@@ -51,6 +51,19 @@ async def waiting_task(stage: Stage, binding: str = "b1") -> None:
     )
 
 
+class TestMetrics:
+    @pytest.mark.asyncio
+    async def test_every_answer_is_counted_also_what_the_door_refuses(self, stage: Stage) -> None:
+        async with stage.served() as client:
+            assert (await client.get("/healthz")).text == "ok\n"
+            assert (await client.get("/api/snapshot", headers={"Origin": "http://evil.example"})).status_code == 403
+            told = (await client.get("/metrics")).text
+        assert 'triage_dashboard_answers_total{status="2xx"} 1.0' in told
+        assert 'triage_dashboard_answers_total{status="4xx"} 1.0' in told
+        assert 'triage_dashboard_answers_total{status="5xx"} 0.0' in told
+        assert "triage_dashboard_streams 0.0" in told
+
+
 class TestReading:
     @pytest.mark.asyncio
     async def test_a_snapshot_tells_what_was_said_and_what_it_comes_to(self, stage: Stage) -> None:
