@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum
 
 LLM_STAMP = $(VENV)/.installed-llm-$(shell cat requirements-llm.lock | cksum | cut -d' ' -f1)
 
-.PHONY: web web-test ui demo demo-docker test setup setup-llm try-llm lint unit bench nightly bench-docker images stand-ins lock clean
+.PHONY: web web-test ui try-page demo demo-docker test setup setup-llm try-llm lint unit bench nightly bench-docker images stand-ins lock clean
 
 demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
 	$(BIN)/triage demo
@@ -17,6 +17,7 @@ demo-docker: setup  ## the same on containers; needs Docker and, where no regist
 
 test: setup lint try-llm  ## the whole suite: quick rings first, then those that start real servers
 	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "$(QUICK)"
+	@$(MAKE) --no-print-directory try-page
 	$(BIN)/python -m pytest tests -m docker
 	$(BIN)/python -m pytest tests -m "(integration or stack) and not docker"
 	$(BIN)/python -m tests.support.docker_ring
@@ -72,7 +73,15 @@ web-test: web  ## the page's types, its tests, its client against the API's docu
 	$(NODE) npm run --silent size
 
 ui: setup web  ## drive the built page in Debian's Chromium
-	$(BIN)/python -m pytest tests/ui -m ui
+	@command -v chromium >/dev/null || echo "!!! there is no chromium here (apt-get install chromium): the page is not driven in a browser" >&2
+	$(BIN)/python -m pytest tests/ui -m "ui and not stack"
+
+try-page: setup  # nothing else needs it: where neither Node nor its wheel nor the page's packages can be had, all else is tested
+	@if timeout 300 $(MAKE) --no-print-directory $(WEB)/node_modules/.package-lock.json; then \
+		$(MAKE) --no-print-directory web-test ui; \
+	else \
+		echo "!!! no Node, or no packages for the page, can be had here: the page is not built and not tested" >&2; \
+	fi
 
 bench: setup  ## the figures of the README, measured on this machine
 	$(BIN)/python -m harness.bench
