@@ -19,7 +19,7 @@ test: setup lint try-llm  ## the whole suite: quick rings first, then those that
 	$(BIN)/python -m pytest tests/unit tests/property tests/contract tests/replay -m "$(QUICK)"
 	@$(MAKE) --no-print-directory try-page
 	$(BIN)/python -m pytest tests -m docker
-	$(BIN)/python -m pytest tests -m "(integration or stack) and not docker"
+	$(BIN)/python -m pytest tests -m "(integration or stack) and not docker and not ui"
 	$(BIN)/python -m tests.support.docker_ring
 
 setup: $(STAMP)
@@ -72,9 +72,10 @@ web-test: web  ## the page's types, its tests, its client against the API's docu
 	$(NODE) npm run --silent test
 	$(NODE) npm run --silent size
 
-ui: setup web  ## drive the built page in Debian's Chromium
+ui: setup web  ## drive the built page in Debian's Chromium: over a canned journal, then over a stack of its own
 	@command -v chromium >/dev/null || echo "!!! there is no chromium here (apt-get install chromium): the page is not driven in a browser" >&2
 	$(BIN)/python -m pytest tests/ui -m "ui and not stack"
+	$(BIN)/python -m pytest tests/ui -m "ui and stack"
 
 try-page: setup  # nothing else needs it: where neither Node nor its wheel nor the page's packages can be had, all else is tested
 	@if timeout 300 $(MAKE) --no-print-directory $(WEB)/node_modules/.package-lock.json; then \
