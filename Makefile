@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum
 
 LLM_STAMP = $(VENV)/.installed-llm-$(shell cat requirements-llm.lock | cksum | cut -d' ' -f1)
 
-.PHONY: web try-web web-test ui demo demo-docker test setup setup-llm try-llm lint unit bench nightly nightly-llm bench-docker images stand-ins lock clean
+.PHONY: web try-web web-test ui try-page demo demo-docker test setup setup-llm try-llm lint unit bench nightly nightly-llm bench-docker images stand-ins lock clean
 
 demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
 	$(BIN)/triage demo
@@ -16,6 +16,7 @@ demo-docker: setup  ## the same on containers; needs Docker and, where no regist
 	$(BIN)/triage --platform docker demo
 
 test: setup lint try-llm  ## the whole suite: quick rings first, then those that start real servers
+	@$(MAKE) --no-print-directory try-page
 	$(BIN)/python -m tests.support.rings
 	$(BIN)/python -m tests.support.docker_ring
 
@@ -69,8 +70,17 @@ web-test: web  ## the page's types, its tests, its client against the API's docu
 	$(NODE) npm run --silent test
 	$(NODE) npm run --silent size
 
-ui: setup web  ## drive the built page in Debian's Chromium
-	$(BIN)/python -m pytest tests/ui -m ui
+ui: setup web  ## drive the built page in Debian's Chromium: over a canned journal, then over a stack of its own
+	@command -v chromium >/dev/null || echo "!!! there is no chromium here (apt-get install chromium): the page is not driven in a browser" >&2
+	$(BIN)/python -m pytest tests/ui -m "ui and not stack"
+	$(BIN)/python -m pytest tests/ui -m "ui and stack"
+
+try-page: setup  # nothing else needs it: where neither Node nor its wheel nor the page's packages can be had, all else is tested
+	@if timeout 300 $(MAKE) --no-print-directory $(WEB)/node_modules/.package-lock.json; then \
+		$(MAKE) --no-print-directory web-test ui; \
+	else \
+		echo "!!! no Node, or no packages for the page, can be had here: the page is not built and not tested" >&2; \
+	fi
 
 bench: setup  ## the figures of the README, measured on this machine
 	$(BIN)/python -m harness.bench

@@ -56,6 +56,7 @@ async def read_messages(
     telemetry: bool = False,
 ) -> tuple[AuditedMessage, ...]:
     """Return a page of the trail, oldest first: what follows `after`, else what ends before `before`, else the newest.
+    With both, what follows the one and stands before the other.
 
     Args:
         incident: only what stands on that incident's own subjects.
@@ -68,6 +69,9 @@ async def read_messages(
     if incident is not None:
         what = _OF_INCIDENT
         arguments += [incident, _THIRD, _FOURTH]
+    if up and before is not None:
+        arguments.append(before)
+        what = f"{what} AND journal_seq < ${len(arguments)}"
     query = f"""{_SELECT} FROM envelopes WHERE journal_seq {">" if up else "<"} $1 AND {what}
                 ORDER BY journal_seq {"ASC" if up else "DESC"} LIMIT $2"""
     found = [AuditedMessage(**row) for row in await store.fetch(query, *arguments)]

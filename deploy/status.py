@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-Tier = Literal["server", "role", "shop"]
+Tier = Literal["server", "role", "shop", "page"]
+"""`page` is what people look through; nothing needs it, and a stack without it is whole (docs/adr/0024)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,18 @@ class StackStatus:
     """First port of an embedded stack; None on containers, whose ports are not the host's."""
     since: datetime | None
     programs: tuple[ProgramStatus, ...]
+    dashboard: str | None = None
+    """Address of the stack's own dashboard, healthy or not; None where it has none."""
+
+    @property
+    def needed(self) -> tuple[ProgramStatus, ...]:
+        """Return what the stack cannot do without: every program but the page."""
+        return tuple(program for program in self.programs if program.tier != "page")
 
     @property
     def healthy(self) -> bool:
-        """Tell whether every program is."""
-        return all(program.healthy for program in self.programs)
+        """Tell whether every program that is needed is."""
+        return all(program.healthy for program in self.needed)
 
     @property
     def rss_bytes(self) -> int:

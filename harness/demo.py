@@ -39,12 +39,19 @@ def recording_name() -> str:
 
 
 async def play(
-    home: Path, base: int, progress: Callable[[str, str], None], watch: Watch, record: Path | None = None
+    home: Path,
+    base: int,
+    progress: Callable[[str, str], None],
+    watch: Watch,
+    record: Path | None = None,
+    *,
+    keep: bool = False,
 ) -> Demo:
     """Start the stack unless it is up, run the demo's scenario, stop what was started.
 
     Args:
         record: where the recording goes; `recording_name()` in the home unless given.
+        keep: leave the stack up, unless something went wrong.
 
     Raises:
         StackError, HarnessError: one sentence says what went wrong.
@@ -60,6 +67,9 @@ async def play(
         await remember(home, outcome)
         audit = await verify_audit(home)
         return Demo(outcome, recording, replay(recording), audit.rows, audit.ok)
+    except BaseException:
+        keep = False
+        raise
     finally:
-        if started:
+        if started and not keep:
             await stack.down()

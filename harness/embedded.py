@@ -12,10 +12,11 @@ from broker.contracts.inventory import Inventory
 from broker.errors import SchemaError
 from broker.keyring import Keyring
 from broker.runtime.settings import load_settings
+from dashboard.built import NOT_BUILT, is_built
 from deploy.embedded import keys, postgres, servers
 from deploy.embedded.errors import StackError
 from deploy.embedded.layout import layout
-from deploy.embedded.programs import Plan
+from deploy.embedded.programs import DASHBOARD, Plan
 from deploy.embedded.stack import Stack
 from deploy.embedded.status import StackRecord
 from deploy.sockets import is_free
@@ -46,7 +47,7 @@ class Embedded:
     async def up(self, *, progress: Progress, schedulers: int | None = None) -> None:
         # With a wrong rule the planner would not start: said before anything is started.
         load(load_settings(role="planner", home=self.home).rulebook_dir)
-        await self._stack.up(progress=progress, schedulers=schedulers or 1)
+        await self._stack.up(progress=progress, schedulers=schedulers or 1, page=True)
 
     async def down(self, *, wipe: bool = False) -> None:
         await self._stack.down(wipe=wipe)
@@ -138,9 +139,9 @@ class Embedded:
             status = await self.status()
         except StackError as error:
             return [Finding("stack", False, str(error))]
-        sick = [program for program in status.programs if not program.healthy]
+        sick = [program for program in status.needed if not program.healthy]
         detail = "; ".join(f"{program.name} is {program.state}: {program.detail}" for program in sick)
-        return [Finding("stack", not sick, detail or f"{len(status.programs)} programs are healthy")]
+        return [Finding("stack", not sick, detail or f"{len(status.needed)} programs are healthy"), *_page(status)]
 
 
 def _binary(name: str, locate: Callable[[], str]) -> Finding:
@@ -151,8 +152,20 @@ def _binary(name: str, locate: Callable[[], str]) -> Finding:
         return Finding(name, False, f"{error}; install the packages of requirements.lock")
 
 
+def _page(status: StackStatus) -> list[Finding]:
+    page = status.program(DASHBOARD)
+    if page is None or status.dashboard is None:
+        return []
+    if not page.healthy:
+        detail = f"it is {page.state}: {page.detail}; see logs/{DASHBOARD}.log in the home"
+        return [Finding(DASHBOARD, False, detail, required=False)]
+    detail = status.dashboard if is_built() else f"{status.dashboard}; {NOT_BUILT}"
+    return [Finding(DASHBOARD, is_built(), detail, required=False)]
+
+
 def _ports(base: int) -> Finding:
-    taken = [(name, base + offset) for name, offset in OFFSETS.items() if not is_free(base + offset)]
+    wanted = {name: offset for name, offset in OFFSETS.items() if name != DASHBOARD}  # which waits for its own
+    taken = [(name, base + offset) for name, offset in wanted.items() if not is_free(base + offset)]
     if not taken:
         return Finding("ports", True, f"{base}..{base + max(OFFSETS.values())} are free")
     name, number = taken[0]

@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
-DIST: Final = Path(__file__).resolve().parents[1] / "web" / "dist"
+from dashboard.built import DIST, is_built
+
 MISSING: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Agentic Triage</title>
 <body><h1>The page was not built</h1>
 <p>The API is here (<a href="api/openapi.json">its description</a>), but this installation holds no built page.</p>
@@ -29,10 +30,9 @@ def mount(api: FastAPI, dist: Path | None = None) -> None:
 
     @api.get("/", include_in_schema=False)
     async def index() -> Response:
-        file = folder / "index.html"
-        if not file.is_file():
+        if not is_built(folder):
             return HTMLResponse(MISSING)
-        return FileResponse(file, headers={"Cache-Control": "no-cache"})
+        return FileResponse(folder / "index.html", headers={"Cache-Control": "no-cache"})
 
     if folder.is_dir():
         api.mount("/", _Files(directory=folder), name="page")

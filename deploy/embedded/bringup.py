@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from agents.runbook.database import let_read as let_read_runbooks
@@ -32,6 +33,7 @@ from deploy.nats.config import server_config, write_config
 from deploy.status import Tier
 from services.platform import health
 from services.platform.embedded.supervisor import ProgramInfo, Supervisor
+from services.platform.port import VerbFailedError
 
 Progress = Callable[[str, str], None]
 """Told a program's name and what it does now: `preparing`, `starting`, `healthy`."""
@@ -39,7 +41,7 @@ Progress = Callable[[str, str], None]
 DEADLINE_S = 90.0
 PREPARE_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 1.0
-POLL_S: dict[Tier, float] = {"server": 0.05, "role": 0.2, "shop": 0.2}
+POLL_S: dict[Tier, float] = {"server": 0.05, "role": 0.2, "shop": 0.2, "page": 0.2}
 """Servers answer within a tenth of a second, Python programs after a second; asking oftener takes their time away."""
 WATCH_S = 0.25
 MAX_STARTS = 4
@@ -70,8 +72,17 @@ class BringUp:
                 watch = group.create_task(self._watch())
                 await group.create_task(self._everything())
                 watch.cancel()
+            await self._page()
         except ExceptionGroup as failed:  # not `except*`: before Python 3.11.4 that wraps what is raised in it
             raise _first(failed) from None
+
+    async def _page(self) -> None:
+        """Start the dashboard last, when nobody else needs the processors; whether it comes up, `status` tells."""
+        for unit in self.units:
+            if unit.tier == "page":
+                self.progress(unit.name, "starting")
+                with suppress(VerbFailedError):
+                    await self.supervisor.begin_start(unit.name)
 
     async def _everything(self) -> None:
         audit = asyncio.create_task(self._audit_database())

@@ -21,12 +21,12 @@ def require_base(port_base: int) -> None:
 
 
 def require_free(units: Iterable[Unit]) -> None:
-    """Refuse to go on if any port of any program is taken.
+    """Refuse to go on if any port of any program is taken. The page's does not count: nothing waits for it.
 
     Raises:
         PortInUseError: the first one that is.
     """
-    for unit in units:
+    for unit in (unit for unit in units if unit.tier != "page"):
         for port in unit.ports:
             if not is_free(port):
                 raise PortInUseError(port, unit.name, owner_of(port))

@@ -19,6 +19,9 @@ from services.platform.embedded.sections import Section
 from services.platform.embedded.world import Link, Program, World
 
 HOST = "127.0.0.1"
+DASHBOARD = "dashboard"
+PAGE_SETTLED_S = 15
+"""Its imports alone take a second or two: one that fails after them must not be started again without end."""
 
 PASSED_ON = (
     *(
@@ -34,6 +37,9 @@ PASSED_ON = (
     "TRIAGE_RULEBOOK_DIR",
 )
 """Settings of the caller's environment that roles inherit, besides TRIAGE_MODEL_* and TRIAGE_EMBEDDING_*."""
+
+PAGE_PASSED_ON = ("TRIAGE_CONFIG", "TRIAGE_LOG_LEVEL", "TRIAGE_DASHBOARD_TOKEN_FILE")
+"""Those that the dashboard inherits."""
 
 ROLES: tuple[tuple[str, Role, str], ...] = (
     ("scheduler-1", "scheduler", "scheduler_svc"),
@@ -64,6 +70,8 @@ class Plan:
     roles: bool = True
     caller: Mapping[str, str] | None = None
     """The caller's environment, of which settings are passed on."""
+    page: bool = False
+    """Whether the dashboard belongs to it."""
 
     def port(self, name: str) -> int:
         """Return the port of a program."""
@@ -73,6 +81,11 @@ class Plan:
     def nats_url(self) -> str:
         """Where the control plane's broker is."""
         return f"nats://{HOST}:{self.port('nats')}"
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where people find the dashboard."""
+        return f"http://{HOST}:{self.port(DASHBOARD)}/"
 
     @property
     def audit_dsn(self) -> str:
@@ -135,7 +148,9 @@ class Unit:
 def units(plan: Plan) -> tuple[Unit, ...]:
     """Return every program of the stack, in the order they are listed to people."""
     roles = (_role(plan, *row) for row in ROLES if plan.roles and _wanted(row[0], plan.schedulers))
-    return (*_control_servers(plan), *roles, _links(plan), *(_workload(plan, item) for item in declared(plan)))
+    page = (_page(plan),) if plan.page else ()
+    workloads = (_workload(plan, item) for item in declared(plan))
+    return (*_control_servers(plan), *roles, _links(plan), *workloads, *page)
 
 
 def declared(plan: Plan) -> tuple[Declared, ...]:
@@ -195,6 +210,21 @@ def _role(plan: Plan, instance: str, role: Role, module: str) -> Unit:
     }
     section = Section(instance, (sys.executable, "-m", module), environment, keep_alive=True)
     return Unit(section, "role", "http", where, (where,))
+
+
+def _page(plan: Plan) -> Unit:
+    """The dashboard: on loopback, whatever the settings say, and with the operator's keys, as docs/adr/0024 argues."""
+    where = plan.port(DASHBOARD)
+    caller = plan.caller or {}
+    environment = {
+        **{name: caller[name] for name in PAGE_PASSED_ON if caller.get(name)},
+        "TRIAGE_HOME": str(plan.layout.root),
+        "TRIAGE_DASHBOARD_HOST": HOST,
+        "TRIAGE_DASHBOARD_PORT": str(where),
+    }
+    command = (sys.executable, "-m", "dashboard.api")
+    section = Section(DASHBOARD, command, environment, keep_alive=True, settled_s=PAGE_SETTLED_S)
+    return Unit(section, "page", "http", where, (where,))
 
 
 def _databases(plan: Plan, role: Role) -> dict[str, str]:

@@ -49,13 +49,16 @@ class Stack:
         self.port_base = port_base
         self._supervisor = Supervisor(self.layout.supervisor_socket)
 
-    async def up(self, *, progress: Progress = _quiet, schedulers: int = 1, roles: bool = True) -> None:
-        """Bring everything up; returns when every program is healthy.
+    async def up(
+        self, *, progress: Progress = _quiet, schedulers: int = 1, roles: bool = True, page: bool = False
+    ) -> None:
+        """Bring everything up; returns when every program that is needed is healthy.
 
         Args:
             progress: told a program's name and what it does.
             schedulers: 1 or 2.
             roles: False leaves the control plane's roles out: broker, audit store and shop only.
+            page: True starts the dashboard last and waits for nothing of it.
 
         Raises:
             AlreadyUpError, PortInUseError, HomeError, StartFailedError: what was started is stopped again.
@@ -69,7 +72,7 @@ class Stack:
             if await self._supervisor.alive():
                 raise AlreadyUpError(self.layout.root)
             await self._clean_up(progress)
-            plan = await asyncio.to_thread(self._plan, schedulers, roles)
+            plan = await asyncio.to_thread(self._plan, schedulers, roles, page)
             await self._start(plan, progress)
 
     async def down(self, *, wipe: bool = False) -> None:
@@ -98,12 +101,14 @@ class Stack:
             infos = await self._supervisor.programs()
         except (OSError, SchemaError, PlatformDownError) as error:
             raise NotUpError(self.layout.root) from error
-        plan = Plan(self.layout, record.port_base, read_secrets(self.layout.secrets), record.schedulers, record.roles)
+        secrets = read_secrets(self.layout.secrets)
+        plan = Plan(self.layout, record.port_base, secrets, record.schedulers, record.roles, page=record.page)
         return StackStatus(
             home=self.layout.root,
             port_base=record.port_base,
             since=datetime.fromtimestamp(record.since_us / 1_000_000, UTC),
             programs=(await status.supervisor(record), *await status.look(units(plan), infos)),
+            dashboard=plan.dashboard_url if record.page else None,
         )
 
     async def alive(self) -> bool:
@@ -128,11 +133,11 @@ class Stack:
 
     # -- going up
 
-    def _plan(self, schedulers: int, roles: bool) -> Plan:
+    def _plan(self, schedulers: int, roles: bool, page: bool) -> Plan:
         """Check the ports and write every file that can be written before anything runs."""
         home = self.layout
         secrets = ensure_secrets(home.secrets)
-        plan = Plan(home, self.port_base, secrets, schedulers, roles, dict(os.environ))
+        plan = Plan(home, self.port_base, secrets, schedulers, roles, dict(os.environ), page)
         ports.require_free(units(plan))
         write_private(home.inventory, inventory(plan.port_base, secrets.model_dump()).encode())
         world(plan, self._environment()).save(home.world)
@@ -159,6 +164,7 @@ class Stack:
             port_base=plan.port_base,
             schedulers=plan.schedulers,
             roles=plan.roles,
+            page=plan.page,
             supervisord_pid=await self._supervisor.pid(),
             since_us=time.time_ns() // 1_000,
         )

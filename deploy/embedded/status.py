@@ -25,6 +25,8 @@ class StackRecord(Frozen):
     supervisord_pid: int
     since_us: int
     """Microseconds since the epoch."""
+    page: bool = False
+    """Whether the dashboard belongs to it."""
 
 
 async def supervisor(record: StackRecord) -> ProgramStatus:

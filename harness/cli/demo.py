@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dashboard.built import NOT_BUILT, is_built
 from harness.cli.context import home, port_base, run
 from harness.cli.live import LiveView
 from harness.cli.output import err, out, working
@@ -15,19 +16,27 @@ from harness.cli.report import print_outcome, print_rows
 from harness.control import Seen
 from harness.demo import Demo, play, recording_name
 from harness.errors import NotVerifiedError
-from harness.site import outside
+from harness.site import deployment, is_up, outside
 
 
 def demo(
     record: Annotated[
         Path | None, typer.Option("--record", help="File of the recording; in the home unless given.")
     ] = None,
+    keep: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep/--no-keep", show_default=False, help="Leave the stack up, for its page; so it is on a terminal."
+        ),
+    ] = None,
 ) -> None:
     """Break the shop for real, report it in messy words, watch it repaired, proved and recorded."""
     if outside():
         _on_containers(record or home() / "recordings" / recording_name())
         return
-    result = run(lambda: _play(record))
+    was_up = is_up(home())
+    stays = was_up or (out.is_terminal if keep is None else keep)
+    result = run(lambda: _play(record, stays))
     print_outcome(result.outcome, result.recording)
     replayed = result.replayed
     if replayed.difference is None:
@@ -37,11 +46,26 @@ def demo(
         print_rows((("replay", replayed.difference.sentence, "red"),))
     holds = "chain and signatures hold" if result.audit_ok else "chain and signatures DO NOT HOLD"
     print_rows((("audit", f"{result.audit_rows} rows, {holds}", "" if result.audit_ok else "red"),))
+    where_to_look_after(stays, was_up=was_up)
     if not result.ok:
         raise NotVerifiedError("the demo did not end verified; the clauses above say why")
 
 
-async def _play(record: Path | None) -> Demo:
+def where_to_look_after(stays: bool, *, was_up: bool) -> None:
+    """Close with the page's address; of a stack that was taken down, with what leaves it up."""
+    if not stays:
+        kept = "the stack was taken down; leave it up for its page with: triage demo --keep"
+        print_rows((("dashboard", kept if is_built() else f"{kept} ({NOT_BUILT})", ""),))
+        return
+    address = run(deployment(home()).status).dashboard
+    if address is None:
+        return
+    print_rows((("dashboard", address if is_built() else f"{address} ({NOT_BUILT})", ""),))
+    if not was_up:
+        print_rows((("stack", "stays up for the page; end it with: triage down", ""),))
+
+
+async def _play(record: Path | None, keep: bool) -> Demo:
     out.print("[bold]Agentic Triage[/bold]: a shop of real services; its orders service is about to lose its database")
     view = LiveView()
     with ExitStack() as starting, ExitStack() as showing:
@@ -55,7 +79,7 @@ async def _play(record: Path | None) -> Demo:
                 entered.append(showing.enter_context(view))
 
         entered: list[LiveView] = []
-        return await play(home(), port_base(), progress, watch, record)
+        return await play(home(), port_base(), progress, watch, record, keep=keep)
 
 
 def _on_containers(record: Path) -> None:

@@ -13,6 +13,7 @@ from broker.errors import BrokerError, KeyringError
 from deploy.embedded.errors import StackError
 from deploy.status import StackStatus
 from harness.cli.context import Json, home, port_base, run
+from harness.cli.dashboard import where_to_look
 from harness.cli.output import age, emit_json, grid, out, plain, seconds, working
 from harness.control import connect
 from harness.doctor import examine
@@ -34,15 +35,17 @@ def up(
     found = run(stack.status)
     if json_:
         emit_json(found)
-    else:
-        out.print(_summary(found))
+        return
+    out.print(_summary(found))
+    if found.dashboard is not None:
+        out.print(where_to_look(found.dashboard), markup=False)
 
 
 def _summary(found: StackStatus) -> str:
-    healthy = sum(program.healthy for program in found.programs)
+    healthy = sum(program.healthy for program in found.needed)
     memory = found.rss_bytes / 2**20
     what, where = ("containers", "") if found.port_base is None else ("programs", f" under {found.home}")
-    return f"{healthy} of {len(found.programs)} {what} are healthy{where}, {memory:.0f} MiB"
+    return f"{healthy} of {len(found.needed)} {what} are healthy{where}, {memory:.0f} MiB"
 
 
 def down(
@@ -72,6 +75,8 @@ def status(json_: Json = False) -> None:
         if not row.healthy:
             out.print(f"{row.name}: {row.detail}", style="red", markup=False)
     out.print(_summary(found))
+    if found.dashboard is not None:
+        out.print(where_to_look(found.dashboard), markup=False)
     for question in asked:
         out.print(f"{question.incident} asks: {question.question} (triage answer)", style="yellow", markup=False)
     for wish in wishes:

@@ -116,7 +116,7 @@ class Ground:
         found += faults_of(now) if self._before is None else differences(self._before, now)
         status = await self._stack.status()
         found += [
-            f"{program.name} is not healthy: {program.detail}" for program in status.programs if not program.healthy
+            f"{program.name} is not healthy: {program.detail}" for program in status.needed if not program.healthy
         ]
         async with connect(self._stack.home) as control:
             found += [f"the incident {name} is open" for name in sorted(await control.open_incidents())]

@@ -45,6 +45,8 @@ OFFSETS: dict[str, int] = {
     "catalog--shop-cache": 65,
     "fulfilment--shop-mq": 66,
     "fulfilment--orders": 67,
+    # for people
+    "dashboard": 80,
 }
 
 LINKS: tuple[tuple[str, str], ...] = tuple(

@@ -166,6 +166,21 @@ async def test_pages_of_the_journal_join_without_gap_in_both_directions(trail: t
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("limit", [2, 200])
+async def test_a_stretch_between_two_messages_holds_neither_and_nothing_behind_it(
+    trail: tuple[str, list[Stored]], limit: int
+) -> None:
+    dsn, stored = trail
+    first, last = stored[1].seq, stored[-2].seq
+    found: list[int] = []
+    edge: int | None = first
+    while edge is not None:
+        page = await Records(lambda: dsn).journal(after=edge, before=last, limit=limit, incident=None, telemetry=True)
+        found, edge = found + [entry.seq for entry in page.entries], page.next
+    assert found == [item.seq for item in stored if first < item.seq < last]
+
+
+@pytest.mark.asyncio
 async def test_a_message_is_given_with_bytes_whose_hashes_can_be_made_again(trail: tuple[str, list[Stored]]) -> None:
     dsn, stored = trail
     records = Records(lambda: dsn)

@@ -19,7 +19,7 @@ from tests.support.docker_ring import why_not
 QUICK = ("tests/unit", "tests/property", "tests/contract", "tests/replay")
 QUICK_MARKS = "not integration and not stack and not docker"
 DOCKER_MARKS = "docker"
-EMBEDDED_MARKS = "(integration or stack) and not docker"
+EMBEDDED_MARKS = "(integration or stack) and not docker and not ui"
 END_S = 60.0
 """So long a ring that was interrupted may take down what it has up."""
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import configparser
 import json
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from supervisor.datatypes import dict_of_key_value_pairs
 
-from deploy.embedded.errors import HomeError, StackError
+from broker.runtime.settings import Settings
+from deploy.embedded.errors import HomeError, PortInUseError, StackError
 from deploy.embedded.layout import Layout, layout
-from deploy.embedded.ports import require_base
+from deploy.embedded.ports import require_base, require_free
 from deploy.embedded.programs import Plan, base_environment, units, world
+from deploy.embedded.status import StackRecord
+from deploy.status import ProgramStatus, StackStatus, Tier
 from deploy.vault import ensure_passphrase, ensure_secrets, read_secrets
-from services.inventory.ports import OFFSETS
+from services.inventory.ports import DEFAULT_BASE, OFFSETS, port
 from services.platform.embedded.drift import command_drift, environment_drift
 from services.platform.embedded.sections import Section, quote, render_program
 from services.platform.embedded.world import Program, load_world
@@ -206,7 +211,7 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def test_every_port_of_the_stack_belongs_to_one_program(plan: Plan) -> None:
-    two = Plan(plan.layout, plan.port_base, plan.secrets, schedulers=2)
+    two = Plan(plan.layout, plan.port_base, plan.secrets, schedulers=2, page=True)
     taken = [port for unit in units(two) for port in unit.ports]
     assert sorted(taken) == sorted(20_000 + offset for offset in OFFSETS.values())
 
@@ -227,6 +232,56 @@ def test_roles_get_their_settings_and_nothing_else_of_the_caller(plan: Plan) -> 
     assert plan.audit_operator_dsn not in str(by_name)
     assert plan.runbooks_operator_dsn.startswith(f"postgresql://operator:{plan.secrets.audit_operator_password}@")
     assert plan.runbooks_operator_dsn not in str(by_name)
+
+
+class TestPage:
+    """The dashboard as a program: there when asked for, on the stack's own port, and needed by nobody."""
+
+    def test_it_follows_the_first_port_and_stays_on_loopback_whatever_the_caller_says(self, plan: Plan) -> None:
+        caller = {"TRIAGE_DASHBOARD_HOST": "::", "TRIAGE_DASHBOARD_PORT": "9", "TRIAGE_MODEL_URL": "http://m"}
+        asked = Plan(plan.layout, 20_000, plan.secrets, caller=caller, page=True)
+        unit = units(asked)[-1]
+        assert (unit.name, unit.tier, unit.port) == ("dashboard", "page", 20_080)
+        assert asked.dashboard_url == "http://127.0.0.1:20080/"
+        assert unit.section.environment == {
+            "TRIAGE_HOME": str(plan.layout.root),
+            "TRIAGE_DASHBOARD_HOST": "127.0.0.1",
+            "TRIAGE_DASHBOARD_PORT": "20080",
+        }
+
+    def test_the_default_stacks_own_is_where_a_lone_one_would_be(self) -> None:
+        assert port(DEFAULT_BASE, "dashboard") == Settings.model_fields["dashboard_port"].default
+
+    def test_a_stack_has_none_unless_it_is_asked_for(self, plan: Plan) -> None:
+        assert "page" not in {unit.tier for unit in units(plan)}
+
+    def test_a_taken_port_does_not_keep_the_stack_down(self, plan: Plan) -> None:
+        unit = units(Plan(plan.layout, 20_000, plan.secrets, page=True))[-1]
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            ports = (taken.getsockname()[1],)
+            require_free([replace(unit, ports=ports)])
+            with pytest.raises(PortInUseError):
+                require_free([replace(unit, ports=ports, tier="role")])
+
+    def test_one_that_fails_is_started_again_ever_later(self, plan: Plan) -> None:
+        unit = units(Plan(plan.layout, 20_000, plan.secrets, page=True))[-1]
+        text = render_program(unit.section, Path("dashboard.log"), plan.layout.root)
+        assert "startsecs=15" in text
+        assert "autorestart=true" in text
+
+    @pytest.mark.parametrize(("sick", "healthy"), [("dashboard", True), ("nats", False)])
+    def test_a_stack_is_whole_without_it(self, sick: str, healthy: bool) -> None:
+        tiers: dict[str, Tier] = {"nats": "server", "dashboard": "page"}
+        rows = tuple(
+            ProgramStatus(name, tier, "RUNNING", 1, name != sick, "", 0, None, 0) for name, tier in tiers.items()
+        )
+        status = StackStatus(Path("/"), 20_000, None, rows, "http://127.0.0.1:20080/")
+        assert status.healthy is healthy
+        assert [row.name for row in status.needed] == ["nats"]
+
+    def test_a_record_of_a_stack_from_before_it_reads_as_one_without(self) -> None:
+        old = b'{"port_base":17400,"schedulers":1,"roles":true,"supervisord_pid":1,"since_us":2}'
+        assert StackRecord.decode(old).page is False
 
 
 def test_no_workload_sees_the_control_plane(plan: Plan) -> None:

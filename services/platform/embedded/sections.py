@@ -23,6 +23,8 @@ class Section:
     """True: started again at once whenever it ends (control plane). False: stays down, as a container without a
     restart policy, so that the fault "killed" is real and only an action mends it."""
     stop_signal: str = "TERM"
+    settled_s: int = 1
+    """A program that is kept alive and ends sooner than this counts as not started: it is tried again ever later."""
 
 
 def quote(value: str) -> str:
@@ -55,7 +57,7 @@ def render_program(section: Section, log: Path, directory: Path) -> str:
     Raises:
         ValueError: the parser has no way to write a value.
     """
-    retry = (1, 1000) if section.keep_alive else (0, 0)
+    retry = (section.settled_s, 1000) if section.keep_alive else (0, 0)
     lines = [
         f"[program:{section.name}]",
         f"command={_plain(shlex.join(section.command))}",
