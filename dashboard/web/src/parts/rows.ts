@@ -45,6 +45,7 @@ export function lookOfEntry(entry: Entry): Look {
     case "approval.requested":
     case "approval.granted":
     case "approval.denied":
+    case "approval.expired":
       return { word: "approval", icon: "hand", tone: "warn" };
     case "control.halt":
       return { word: "halt", icon: "stop", tone: "bad" };
@@ -109,6 +110,8 @@ function said(message: Message): string {
       return `${message.payload.task_id} was approved`;
     case "approval.denied":
       return `${message.payload.task_id} was denied: ${message.payload.reason}`;
+    case "approval.expired":
+      return `${message.payload.task_id}: nobody decided within ${span(message.payload.wait_s * 1_000)}; ${message.payload.action} ${message.payload.target} is not carried out`;
     case "control.halt":
     case "control.resume":
       return message.payload.reason;

@@ -84,6 +84,7 @@ function Story({ incident }: { incident: IncidentView }) {
               ["now", now.detail || now.name],
               ["closed", <Moment us={incident.closed?.time_us ?? null} day />],
               ["took", incident.closed ? span((incident.closed.time_us - incident.reportedUs) / 1_000) : "–"],
+              ["nobody decided on", incident.closed?.payload.unapproved?.join(", ") || "–"],
               ["merged into", incident.closed?.payload.merged_into ?? "–"],
             ]}
           />
