@@ -11,7 +11,9 @@ export function lookOfEntry(entry: Entry): Look {
     case "incident.reported":
       return { word: "incident", icon: "report", tone: "warn" };
     case "incident.closed":
-      return { word: "closed", icon: "check", tone: entry.payload.verdict === "unresolved" ? "bad" : "good" };
+      return entry.payload.verdict === "unresolved"
+        ? { word: "closed", icon: "cross", tone: "bad" }
+        : { word: "closed", icon: "check", tone: "good" };
     case "incident.asked":
     case "incident.answered":
       return { word: "question", icon: "question", tone: "warn" };

@@ -6,6 +6,7 @@ import { href } from "../app/route";
 import { Badge, CopyCommand, Empty, Facts, Failure, Hash, Moment, Panel, Said } from "../parts/basic";
 import { argsOf, command, span } from "../parts/format";
 import { RISK, type Look } from "../parts/states";
+import { Table } from "../parts/table";
 import type { ApprovalView, World } from "../world/model";
 
 export default function Approvals() {
@@ -23,40 +24,26 @@ export default function Approvals() {
         {decided.length === 0 ? (
           <Empty>None yet.</Empty>
         ) : (
-          <div className="scrolls" tabIndex={0} role="region" aria-label="Decided approvals">
-            <table>
-              <thead>
-                <tr>
-                  <th>decided</th>
-                  <th>what</th>
-                  <th>answer</th>
-                  <th>by</th>
-                  <th>incident</th>
-                  <th>reason</th>
-                </tr>
-              </thead>
-              <tbody>
-                {decided.map((item) => (
-                  <tr key={`${item.incident}/${item.taskId}`}>
-                    <td>
-                      <Moment us={item.decidedUs} />
-                    </td>
-                    <td>
-                      {item.action} {item.target}
-                    </td>
-                    <td>
-                      <Badge look={DECIDED[item.state]} />
-                    </td>
-                    <td>{item.decidedBy ?? "–"}</td>
-                    <td>
-                      <a href={href("incident", { incident: item.incident })}>{item.incident}</a>
-                    </td>
-                    <td className="wraps">{item.reason || "–"}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <Table label="Decided approvals" heads={["decided", "what", "answer", "by", "incident", "reason"]}>
+            {decided.map((item) => (
+              <tr key={`${item.incident}/${item.taskId}`}>
+                <td>
+                  <Moment us={item.decidedUs} />
+                </td>
+                <td>
+                  {item.action} {item.target}
+                </td>
+                <td>
+                  <Badge look={DECIDED[item.state]} />
+                </td>
+                <td>{item.decidedBy ?? "–"}</td>
+                <td>
+                  <a href={href("incident", { incident: item.incident })}>{item.incident}</a>
+                </td>
+                <td className="wraps">{item.reason || "–"}</td>
+              </tr>
+            ))}
+          </Table>
         )}
       </Panel>
     </>
@@ -166,6 +153,7 @@ export function ApprovalCard({ approval }: { approval: ApprovalView }) {
             {deny.busy ? "Denying…" : "Deny"}
           </button>
           <CopyCommand line={command("triage", "approve", approval.incident, approval.taskId)} />
+          <CopyCommand line={command("triage", "deny", approval.incident, approval.taskId, ...(reason ? ["--reason", reason] : []))} />
         </div>
       ) : null}
       {grant.error ?? deny.error ? <Failure sentence={(grant.error ?? deny.error)!} /> : null}
