@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from harness.stage.play import Do, Played, by_the_presenter, by_the_script, play
 from harness.stage.script import SCRIPT, Act, Step, minutes
 
 BUNDLED = "bundled"
+INTERRUPTED = 130
 
 
 def stage(auto: bool, fallback: str | None) -> None:
@@ -30,6 +32,14 @@ def stage(auto: bool, fallback: str | None) -> None:
         raise RefusedError("the stage is for the embedded stack; on containers: triage --platform docker demo")
     if not auto and not sys.stdin.isatty():
         raise typer.BadParameter("nobody can press Enter here: standard input is no terminal", param_hint="--auto")
+    try:
+        _go(auto, fallback)
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        err.print("interrupted; what was started for the stage is ended", markup=False)
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def _go(auto: bool, fallback: str | None) -> None:
     if fallback is not None:
         run(lambda: _recorded(_file(fallback), SCRIPT, auto))
         return
@@ -56,7 +66,15 @@ def _offered(error: Exception, auto: bool) -> None:
         run(lambda: _recorded(surroundings.BUNDLED, SCRIPT[peak:], auto))
 
 
+def _end_by_sigterm() -> None:
+    """Let SIGTERM end this command as an interrupt does, so that what it started is ended too."""
+    this = asyncio.current_task()
+    if this is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+
+
 async def _real(auto: bool) -> None:
+    _end_by_sigterm()
     async with AsyncExitStack() as around:
         with working("starting") as progress:
             await around.enter_async_context(surroundings.stack_up(home(), port_base(), progress))
@@ -69,6 +87,7 @@ async def _real(auto: bool) -> None:
 
 async def _recorded(recording: Path, script: Sequence[Step], auto: bool) -> None:
     """Show a recording in the page, said again from the first of these steps on; the steps are words alone."""
+    _end_by_sigterm()
     async with AsyncExitStack() as around:
         with working("starting"):
             place = await around.enter_async_context(surroundings.said_again(recording))

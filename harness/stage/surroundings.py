@@ -12,7 +12,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -78,6 +78,7 @@ async def said_again(recording: Path) -> AsyncIterator[Path]:
         first = await asyncio.wait_for(process.stdout.readline(), READY_S)
         if not first:
             why = (await process.stderr.read()).decode(errors="replace").strip().removeprefix("triage: ")
+            await process.wait()
             raise StackDownError(f"the recording {recording} cannot be played: {why}")
         yield Path(json.loads(first)["home"])
     except TimeoutError as error:
@@ -119,7 +120,8 @@ async def _answers(address: str, process: Process | None) -> None:
 async def _end(process: Process) -> None:
     if process.returncode is not None:
         return
-    process.terminate()
+    with suppress(ProcessLookupError):
+        process.terminate()
     try:
         await asyncio.wait_for(process.wait(), STOP_S)
     except TimeoutError:
