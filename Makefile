@@ -58,7 +58,7 @@ NODE := PYTHON=$(abspath $(BIN)/python) $(WEB)/scripts/with-node
 web: $(WEB)/dist/index.html  ## build the dashboard's page, with this machine's Node or a wheel's
 
 $(WEB)/node_modules/.package-lock.json: $(STAMP) $(WEB)/package-lock.json
-	$(NODE) npm install --no-save --no-audit --no-fund --loglevel=error  # not `ci`: it wants every platform's optional binaries in the lock
+	$(NODE) npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
 $(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(WEB)/index.html $(WEB)/vite.config.ts $(shell find $(WEB)/src -type f)

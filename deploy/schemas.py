@@ -6,6 +6,7 @@
 | `docs/rulebook.json` | a file of one's own rules (docs/rulebook.md) |
 | `docs/scenario.json` | a scenario file (docs/scenarios.md) |
 | `docs/evaluation.json` | recorded windows, situations and plans of recordings (docs/evaluation.md) |
+| `dashboard/web/src/journal/contracts.ts` | every message type's fields; the page's types are held against it |
 
 `python -m deploy.schemas` writes the files; `--check` only compares and ends with 1 if one is out of date.
 """
@@ -24,13 +25,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from broker.contracts.base import Frozen
+from broker.contracts.registry import CONTRACTS
 from broker.contracts.telemetry import LogLine, Metrics, Telemetry
 from harness.evaluation.data import RunPlan, SituationFile, Window
 from harness.scenario_model import Scenario
 from planner_svc.rulebook_files import RulebookFile
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 PATH = DOCS / "telemetry.json"
+PAGE = ROOT / "dashboard" / "web" / "src" / "journal" / "contracts.ts"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 SPEC = "specification, section 3 (data contracts)"
 
@@ -72,6 +76,24 @@ def evaluation() -> dict[str, Any]:
     }
 
 
+def page() -> str:
+    """Return the TypeScript that names every message type and its fields: the page's own types are held against it."""
+    rows = (
+        f'  "{name}": {" | ".join(json.dumps(field) for field in contract.model_fields)};'
+        for name, contract in CONTRACTS.items()
+    )
+    return "\n".join(
+        (
+            "// Made from broker/contracts by `python -m deploy.schemas`; do not edit.",
+            "/** Fields of every message type. */",
+            "export interface Contracts {",
+            *rows,
+            "}",
+            "",
+        )
+    )
+
+
 def documents() -> dict[Path, str]:
     """Return the text of every file."""
     found = {
@@ -80,7 +102,7 @@ def documents() -> dict[Path, str]:
         DOCS / "scenario.json": scenario(),
         DOCS / "evaluation.json": evaluation(),
     }
-    return {path: _text(value) for path, value in found.items()}
+    return {path: _text(value) for path, value in found.items()} | {PAGE: page()}
 
 
 def text() -> str:
@@ -148,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stale = [path for path, text_ in documents().items() if not (check and _holds(path, text_))]
     for path in stale:
         if check:
-            sys.stderr.write(f"docs/{path.name} is out of date; run `python -m deploy.schemas`\n")
+            sys.stderr.write(f"{path.name} is out of date; run `python -m deploy.schemas`\n")
         else:
             path.write_text(documents()[path], encoding="utf-8")
     return 1 if check and stale else 0

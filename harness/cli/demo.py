@@ -29,8 +29,25 @@ def demo(
             "--keep/--no-keep", show_default=False, help="Leave the stack up, for its page; so it is on a terminal."
         ),
     ] = None,
+    stage: Annotated[
+        bool, typer.Option("--stage", help="The six minutes of docs/demo_script.md, step by step.")
+    ] = False,
+    auto: Annotated[bool, typer.Option("--auto", help="With --stage: by the script's times, nobody presses Enter.")] = (
+        False
+    ),
+    fallback: Annotated[
+        str | None,
+        typer.Option("--fallback", metavar="FILE|bundled", help="With --stage: play this recording, start no stack."),
+    ] = None,
 ) -> None:
     """Break the shop for real, report it in messy words, watch it repaired, proved and recorded."""
+    if stage:
+        from harness.cli.stage import stage as on_stage  # it brings what no plain demo needs
+
+        on_stage(auto, fallback)
+        return
+    if auto or fallback is not None:
+        raise typer.BadParameter("it is for --stage only", param_hint="--auto" if auto else "--fallback")
     if outside():
         _on_containers(record or home() / "recordings" / recording_name())
         return

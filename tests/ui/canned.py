@@ -32,7 +32,9 @@ from dashboard.api.core.view import View
 from dashboard.api.stack import catalogue
 from harness.scenario import names as scenario_names
 from injector.registry import FAULTS
-from tests.ui.story import AGENTS, Story, claim, shop, written
+from tests.ui.journal import AGENTS, Story, shop
+from tests.ui.sayings import claim
+from tests.ui.story import written
 
 DIST = Path(__file__).parents[2] / "dashboard" / "web" / "dist"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.ui.serving import served
 
@@ -25,6 +25,7 @@ VIEWS = {
     "replay-plan": "#/plan?replay=incident:inc-a1&incident=inc-a1&at=45",
 }
 CHROMIUM = "/usr/bin/chromium"
+SETTLED_MS = 30_000
 
 
 def opened(browser: Browser, theme: str, *, phone: bool) -> Page:
@@ -32,6 +33,12 @@ def opened(browser: Browser, theme: str, *, phone: bool) -> Page:
     size = {"width": 390, "height": 844} if phone else {"width": 1440, "height": 900}
     context = browser.new_context(viewport=size, color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
     return context.new_page()
+
+
+def settled(page: Page) -> None:
+    """Wait until nothing loads any more and every graph has its place on the screen."""
+    expect(page.locator("main [role=status]", has_text="is loading")).to_have_count(0, timeout=SETTLED_MS)
+    page.wait_for_timeout(250)  # a picture, not a test: the graph moves into its frame
 
 
 def main(folder: Path) -> None:
@@ -45,7 +52,7 @@ def main(folder: Path) -> None:
                 page.goto(base + address)
                 page.wait_for_load_state("load")
                 page.get_by_text("live", exact=True).first.wait_for()
-                page.wait_for_timeout(900)  # a picture, not a test: let the graph settle
+                settled(page)
                 page.screenshot(path=folder / f"{name}-{theme}{'-phone' if phone else ''}.png", full_page=phone)
             page.context.close()
         browser.close()

@@ -131,3 +131,11 @@ def test_a_phone_shows_every_view_without_scrolling_sideways(shown: Shown) -> No
         shown.open(address)
         expect(shown.page.get_by_role("button", name="Halt", exact=True)).to_be_in_viewport()
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= 390, address
+
+
+def test_an_approval_that_nobody_gave_in_time_stands_there_as_expired(shown: Shown) -> None:
+    shown.open("#/approvals")
+    row = shown.page.get_by_role("region", name="Decided approvals").get_by_role("row", name="inc-a2")
+    expect(row).to_contain_text("expired")
+    expect(row).to_contain_text("nobody decided within 10.0 s")
+    expect(shown.page.locator("main")).to_contain_text("then it counts as not approved")

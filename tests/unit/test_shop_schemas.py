@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.contracts.registry import CONTRACTS
 from broker.contracts.telemetry import Telemetry
 from deploy import schemas
 
@@ -44,3 +45,11 @@ def test_units_reach_the_document_from_the_contract() -> None:
     metrics = schemas.document()["telemetry"]["$defs"]["Metrics"]["properties"]
     assert metrics["mem_usage"]["description"] == "Resident memory, bytes."
     assert schemas.attribute_docstrings(Telemetry)["error_code"].startswith("Name of the failure")
+
+
+def test_a_new_message_type_reaches_the_page_which_then_does_not_compile_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(CONTRACTS, "telemetry.new", Telemetry)
+    assert '"telemetry.new": "device_id" | "timestamp"' in schemas.page()
+    assert schemas.main(["--check"]) == 1

@@ -1,5 +1,7 @@
 /** What stands in the journal, as the API hands it on: the public contracts of `broker/contracts`, one type each. */
 
+import type { Contracts } from "./contracts";
+
 export type Tag = "LLM_DECISION" | "DETERMINISTIC";
 export type Scalar = string | number | boolean;
 export type Args = Readonly<Record<string, Scalar>>;
@@ -58,6 +60,14 @@ interface TaskAttempt {
   attempt: number;
 }
 
+/** A hypothesis that was acted on before and did not hold. */
+export interface Tried {
+  hypothesis: Hypothesis;
+  outcome: string;
+  actions?: readonly string[];
+  showed?: readonly string[];
+}
+
 export interface ChatMessage {
   role: "system" | "user" | "assistant";
   content: string;
@@ -83,6 +93,7 @@ export interface Payloads {
     plan_version: number;
     actions: number;
     merged_into: string | null;
+    unapproved?: readonly string[];
   };
   telemetry: {
     device_id: string;
@@ -101,9 +112,11 @@ export interface Payloads {
   };
   "plan.requested": Attempt & {
     text: string;
+    tried?: readonly Tried[];
     failures?: readonly string[];
     rejected?: readonly Reason[];
     rulebook_only?: boolean;
+    dialogue?: readonly { question: string; answer?: string | null }[];
   };
   "plan.prompted": Attempt & {
     messages: readonly ChatMessage[];
@@ -111,6 +124,8 @@ export interface Payloads {
     form?: string;
     template?: string;
     template_hash?: string;
+    targets?: readonly string[];
+    fault_classes?: readonly string[];
   };
   "plan.answered": Attempt & {
     outcome: "ok" | "unreachable" | "timeout" | "error";
@@ -124,6 +139,7 @@ export interface Payloads {
     elapsed_ms: number;
     error: string;
     template?: string;
+    template_hash?: string;
     structured?: boolean | null;
     schema_hash?: string;
     fingerprint?: string;
@@ -197,14 +213,43 @@ export interface Payloads {
     action: string;
     target: string;
     why: string;
+    wait_s?: number;
   };
   "approval.granted": { incident: string; task_id: string; binding: string };
   "approval.denied": { incident: string; task_id: string; binding: string; reason: string };
-  timer: { machine: string; timer_id: string; due_us: number; purpose: string; incident: string | null };
+  "approval.expired": {
+    incident: string;
+    task_id: string;
+    binding: string;
+    action: string;
+    target: string;
+    wait_s: number;
+  };
+  timer: {
+    machine: string;
+    timer_id: string;
+    due_us: number;
+    purpose: string;
+    incident: string | null;
+    task_id: string | null;
+    number: number;
+  };
   "audit.checkpoint": { n: number; rows: number; journal_seq: number; head: string; signature: string };
 }
 
 export type MessageType = keyof Payloads;
+
+/** What the contracts have and this page does not know, `type.field` each, and types that no contract has. */
+type Unknown = {
+  [T in keyof Contracts]: T extends MessageType
+    ? `${T}.${Exclude<Contracts[T], keyof Payloads[T]> | Exclude<keyof Payloads[T] & string, Contracts[T]>}`
+    : `${T}.*`;
+}[keyof Contracts];
+
+type Nothing<T extends never> = T;
+
+/** Does not compile while the page and `broker/contracts` differ; the error names what is missing where. */
+export type SameAsContracts = Nothing<Unknown | Exclude<MessageType, keyof Contracts>>;
 
 interface Head {
   /** Place in the journal; also the id of the event in the stream. */

@@ -107,6 +107,15 @@ export function CopyCommand({ line }: { line: string }) {
   );
 }
 
+/** Something too long to be shown on its button, ready to copy. */
+export function CopyButton({ name, text }: { name: string; text: string }) {
+  return (
+    <button type="button" className="quiet" onClick={() => void copy(text, "It")}>
+      <Icon name="copy" size={13} /> {name}
+    </button>
+  );
+}
+
 /** A hash or id, shortened; the whole is copied with a click. */
 export function Hash({ value, keep = 10 }: { value: string | null | undefined; keep?: number }) {
   if (!value) return <span className="faint">–</span>;

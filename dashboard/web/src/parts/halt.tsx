@@ -3,7 +3,7 @@ import { api } from "../api/client";
 import { useCommand } from "../api/useCommand";
 import { useLive } from "../app/store";
 import type { HaltView } from "../world/model";
-import { Moment } from "./basic";
+import { CopyCommand, Moment } from "./basic";
 import { span } from "./format";
 import { Icon } from "./icons";
 
@@ -27,22 +27,32 @@ export function HaltControl() {
   };
   if (!halt) {
     return (
-      <button type="button" className="halt" data-halt disabled={busy || link === "loading"} onClick={stop} title="Nothing acts any more until it is resumed (Shift+H)">
-        <Icon name="stop" /> {busy ? "Halting…" : "Halt"}
-      </button>
+      <>
+        <span className="wide-only">
+          <CopyCommand line="triage halt" />
+        </span>
+        <button type="button" className="halt" data-halt disabled={busy || link === "loading"} onClick={stop} title="Nothing acts any more until it is resumed (Shift+H)">
+          <Icon name="stop" /> {busy ? "Halting…" : "Halt"}
+        </button>
+      </>
     );
   }
   return (
-    <div className="halted" role="alert">
-      <Icon name="stop" />
-      <span>
-        <strong>Halted</strong> <Moment us={halt.sinceUs} /> by {halt.by}. {stopTime(halt)}
-        {heardMs === null ? "" : ` From the press to this page: ${span(heardMs)}.`}
+    <>
+      <div className="halted" role="alert">
+        <Icon name="stop" />
+        <span>
+          <strong>Halted</strong> <Moment us={halt.sinceUs} /> by {halt.by}. {stopTime(halt)}
+          {heardMs === null ? "" : ` From the press to this page: ${span(heardMs)}.`}
+        </span>
+        <button type="button" className="primary" disabled={busy} onClick={() => void send((key) => api.resume("resumed from the dashboard", key))}>
+          {busy ? "Resuming…" : "Resume"}
+        </button>
+      </div>
+      <span className="wide-only">
+        <CopyCommand line="triage resume" />
       </span>
-      <button type="button" className="primary" disabled={busy} onClick={() => void send((key) => api.resume("resumed from the dashboard", key))}>
-        {busy ? "Resuming…" : "Resume"}
-      </button>
-    </div>
+    </>
   );
 }
 

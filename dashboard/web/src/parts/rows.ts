@@ -11,7 +11,9 @@ export function lookOfEntry(entry: Entry): Look {
     case "incident.reported":
       return { word: "incident", icon: "report", tone: "warn" };
     case "incident.closed":
-      return { word: "closed", icon: "check", tone: entry.payload.verdict === "unresolved" ? "bad" : "good" };
+      return entry.payload.verdict === "unresolved"
+        ? { word: "closed", icon: "cross", tone: "bad" }
+        : { word: "closed", icon: "check", tone: "good" };
     case "incident.asked":
     case "incident.answered":
       return { word: "question", icon: "question", tone: "warn" };
@@ -45,6 +47,7 @@ export function lookOfEntry(entry: Entry): Look {
     case "approval.requested":
     case "approval.granted":
     case "approval.denied":
+    case "approval.expired":
       return { word: "approval", icon: "hand", tone: "warn" };
     case "control.halt":
       return { word: "halt", icon: "stop", tone: "bad" };
@@ -109,6 +112,8 @@ function said(message: Message): string {
       return `${message.payload.task_id} was approved`;
     case "approval.denied":
       return `${message.payload.task_id} was denied: ${message.payload.reason}`;
+    case "approval.expired":
+      return `${message.payload.task_id}: nobody decided within ${span(message.payload.wait_s * 1_000)}; ${message.payload.action} ${message.payload.target} is not carried out`;
     case "control.halt":
     case "control.resume":
       return message.payload.reason;

@@ -103,3 +103,65 @@ export function planOf(version: number, tasks: readonly PlanTask[]): Plan {
     tasks,
   };
 }
+
+const attempt = { incident: "inc1", version: 1, attempt: 1 };
+const tried = { incident: "inc1", task_id: "v1-t1", attempt: 1 };
+const asks = { incident: "inc1", task_id: "v1-t1", binding: "b1" };
+const metrics = { cpu_load: 0.1, mem_usage: 1, latency_ms: 2, success_ratio: 0.5, request_rate: 3 };
+
+/** One message of every type, to be said in an incident `inc1` that has a plan with the task `t1`. */
+export const EXAMPLES: { readonly [T in MessageType]: Payloads[T] } = {
+  "incident.reported": { incident: "inc9", text: "checkout is dead", source: "operator" },
+  "incident.asked": { incident: "inc1", n: 1, question: "Since when?", version: 1, attempt: 1, plan_id: "p", wait_s: 60 },
+  "incident.answered": { incident: "inc1", n: 2, text: "since ten" },
+  "incident.closed": { incident: "inc1", verdict: "verified", reason: "good", plan_version: 1, actions: 1, merged_into: null },
+  telemetry: { device_id: "orders", timestamp: "", status: "WARN", metrics, error_code: "gaierror", log_sample: null, note: null },
+  "plan.requested": { ...attempt, text: "checkout is dead", version: 2 },
+  "plan.prompted": { ...attempt, messages: [{ role: "user", content: "x" }], prompt_hash: "h" },
+  "plan.answered": {
+    ...attempt,
+    outcome: "ok",
+    response: "{}",
+    prompt_hash: "h",
+    response_hash: "h",
+    model: "m",
+    settings: {},
+    prompt_tokens: 1,
+    completion_tokens: 1,
+    elapsed_ms: 1,
+    error: "",
+  },
+  "plan.proposed": { ...attempt, version: 2, plan: planOf(2, [task("t1", "restart", "orders")]), origin: "rulebook", decision_tag: "DETERMINISTIC", repairs: [] },
+  "plan.accepted": { ...attempt, plan_id: "00000000-0000-0000-0000-000000000001", order: [["t1"], ["t2"]] },
+  "plan.rejected": { ...attempt, plan_id: "00000000-0000-0000-0000-000000000001", reasons: [{ code: "cycle", detail: "t1 waits for itself" }] },
+  "plan.executed": { incident: "inc1", version: 1, completed: [], skipped: ["t1"], failed: [], actions: 0 },
+  task: { ...tried, kind: "action", type: "restart", target: "orders", args: {}, plan_version: 1, risk: "risky", timeout_s: 30, timer_id: "x" },
+  claim: { ...tried, kind: "action", instance: "action-agent-1", task_seq: 1, delivery: "d" },
+  result: {
+    ...tried,
+    kind: "action",
+    instance: "action-agent-1",
+    status: "OK",
+    out: "restarted",
+    meta: {},
+    evidence: [],
+    error_code: null,
+    changed: true,
+    elapsed_ms: 5,
+  },
+  dead: { ...tried, reason: "no agent finished it" },
+  deviation: { incident: "inc1", n: 1, kind: "service_down", device: "orders", t_trigger_us: T0, detail: "orders does not answer" },
+  verified: { incident: "inc1", n: 1, plan_version: 1, ok: true, reasons: [], window_s: 5, samples: 5, success_ratio: 1 },
+  "agent.up": { instance: "action-agent-1", role: "action", connection: 1 },
+  "agent.lost": { instance: "action-agent-1", role: "action", connection: 1, reason: "gone", handed_on: [] },
+  "control.halt": { reason: "look" },
+  "control.resume": { reason: "go" },
+  "control.rotate": { key_version: 2 },
+  "control.takeover": { machine: "scheduler", version: 2 },
+  "approval.requested": { ...asks, action: "restart", target: "orders", why: "risky", wait_s: 300 },
+  "approval.granted": asks,
+  "approval.denied": { ...asks, reason: "not now" },
+  "approval.expired": { ...asks, action: "restart", target: "orders", wait_s: 300 },
+  timer: { machine: "scheduler", timer_id: "x", due_us: T0, purpose: "backoff", incident: "inc1", task_id: "v1-t1", number: 2 },
+  "audit.checkpoint": { n: 1, rows: 10, journal_seq: 10, head: "h", signature: "s" },
+};

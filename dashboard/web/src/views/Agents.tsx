@@ -10,6 +10,7 @@ import { command, span } from "../parts/format";
 import { Icon } from "../parts/icons";
 import { KillButton } from "../parts/kill";
 import { AGENT } from "../parts/states";
+import { number, Table } from "../parts/table";
 import { PROMISED_MS, reassignedMs } from "../world/agents";
 import type { AgentView } from "../world/model";
 
@@ -89,46 +90,32 @@ function Reassignments() {
       {rows.length === 0 ? (
         <Empty>No agent was lost with work in its hands.</Empty>
       ) : (
-        <div className="scrolls" tabIndex={0} role="region" aria-label="Reassignments">
-          <table>
-            <thead>
-              <tr>
-                <th>lost</th>
-                <th>agent</th>
-                <th>task</th>
-                <th>went to</th>
-                <th className="number">after</th>
-                <th>promise</th>
+        <Table label="Reassignments" heads={["lost", "agent", "task", "went to", number("after"), "promise"]}>
+          {rows.map((item) => {
+            const ms = reassignedMs(item);
+            const kept = ms !== null && ms <= PROMISED_MS;
+            return (
+              <tr key={`${item.subject}${item.lostUs}`}>
+                <td>
+                  <Moment us={item.lostUs} />
+                </td>
+                <td>{item.from}</td>
+                <td>
+                  <a href={href("timeline", { q: item.taskId })}>{item.taskId}</a>
+                </td>
+                <td>{item.to ?? <span className="faint">nobody yet</span>}</td>
+                <td className="number">{span(ms)}</td>
+                <td>
+                  {ms === null ? (
+                    <Badge look={{ word: "open", icon: "clock", tone: "warn" }} />
+                  ) : (
+                    <Badge look={kept ? { word: "kept", icon: "check", tone: "good" } : { word: "missed", icon: "cross", tone: "bad" }} />
+                  )}
+                </td>
               </tr>
-            </thead>
-            <tbody>
-              {rows.map((item) => {
-                const ms = reassignedMs(item);
-                const kept = ms !== null && ms <= PROMISED_MS;
-                return (
-                  <tr key={`${item.subject}${item.lostUs}`}>
-                    <td>
-                      <Moment us={item.lostUs} />
-                    </td>
-                    <td>{item.from}</td>
-                    <td>
-                      <a href={href("timeline", { q: item.taskId })}>{item.taskId}</a>
-                    </td>
-                    <td>{item.to ?? <span className="faint">nobody yet</span>}</td>
-                    <td className="number">{span(ms)}</td>
-                    <td>
-                      {ms === null ? (
-                        <Badge look={{ word: "open", icon: "clock", tone: "warn" }} />
-                      ) : (
-                        <Badge look={kept ? { word: "kept", icon: "check", tone: "good" } : { word: "missed", icon: "cross", tone: "bad" }} />
-                      )}
-                    </td>
-                  </tr>
-                );
-              })}
-            </tbody>
-          </table>
-        </div>
+            );
+          })}
+        </Table>
       )}
     </Panel>
   );

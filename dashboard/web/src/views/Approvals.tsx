@@ -4,8 +4,9 @@ import { useCommand } from "../api/useCommand";
 import { useShown } from "../app/context";
 import { href } from "../app/route";
 import { Badge, CopyCommand, Empty, Facts, Failure, Hash, Moment, Panel, Said } from "../parts/basic";
-import { argsOf, command } from "../parts/format";
+import { argsOf, command, span } from "../parts/format";
 import { RISK, type Look } from "../parts/states";
+import { Table } from "../parts/table";
 import type { ApprovalView, World } from "../world/model";
 
 export default function Approvals() {
@@ -23,40 +24,26 @@ export default function Approvals() {
         {decided.length === 0 ? (
           <Empty>None yet.</Empty>
         ) : (
-          <div className="scrolls" tabIndex={0} role="region" aria-label="Decided approvals">
-            <table>
-              <thead>
-                <tr>
-                  <th>decided</th>
-                  <th>what</th>
-                  <th>answer</th>
-                  <th>by</th>
-                  <th>incident</th>
-                  <th>reason</th>
-                </tr>
-              </thead>
-              <tbody>
-                {decided.map((item) => (
-                  <tr key={`${item.incident}/${item.taskId}`}>
-                    <td>
-                      <Moment us={item.decidedUs} />
-                    </td>
-                    <td>
-                      {item.action} {item.target}
-                    </td>
-                    <td>
-                      <Badge look={DECIDED[item.state]} />
-                    </td>
-                    <td>{item.decidedBy ?? "–"}</td>
-                    <td>
-                      <a href={href("incident", { incident: item.incident })}>{item.incident}</a>
-                    </td>
-                    <td className="wraps">{item.reason || "–"}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <Table label="Decided approvals" heads={["decided", "what", "answer", "by", "incident", "reason"]}>
+            {decided.map((item) => (
+              <tr key={`${item.incident}/${item.taskId}`}>
+                <td>
+                  <Moment us={item.decidedUs} />
+                </td>
+                <td>
+                  {item.action} {item.target}
+                </td>
+                <td>
+                  <Badge look={DECIDED[item.state]} />
+                </td>
+                <td>{item.decidedBy ?? "–"}</td>
+                <td>
+                  <a href={href("incident", { incident: item.incident })}>{item.incident}</a>
+                </td>
+                <td className="wraps">{item.reason || "–"}</td>
+              </tr>
+            ))}
+          </Table>
         )}
       </Panel>
     </>
@@ -67,6 +54,7 @@ const DECIDED: Readonly<Record<ApprovalView["state"], Look>> = {
   open: { word: "open", icon: "hand", tone: "warn" },
   granted: { word: "approved", icon: "check", tone: "good" },
   denied: { word: "denied", icon: "cross", tone: "bad" },
+  expired: { word: "expired", icon: "clock", tone: "warn" },
   over: { word: "overtaken", icon: "skip", tone: "calm" },
 };
 
@@ -93,6 +81,17 @@ function stepOf(world: World, approval: ApprovalView) {
     if (spec) return { plan, spec };
   }
   return null;
+}
+
+/** How long it may still be decided on. A halt stops the clock; the resume gives the whole time again. */
+function Expiry({ approval }: { approval: ApprovalView }) {
+  const { world, nowUs } = useShown();
+  const whole = span(approval.waitS * 1_000);
+  if (!approval.waitS) return <>with this plan: a new plan asks anew</>;
+  if (world.halt) return <>the halt holds the clock; {whole} again after the resume</>;
+  const leftMs = approval.clockUs / 1_000 + approval.waitS * 1_000 - nowUs / 1_000;
+  if (leftMs <= 0) return <>the {whole} are over: it counts as not approved</>;
+  return <>in {span(Math.ceil(leftMs / 1_000) * 1_000)}; then it counts as not approved</>;
 }
 
 /** One request, with all that is needed to answer it. Destructive: the target's name must be typed. */
@@ -123,7 +122,7 @@ export function ApprovalCard({ approval }: { approval: ApprovalView }) {
           ["blast radius", leaning.length ? `${approval.target} and what leans on it: ${leaning.join(", ")}` : `${approval.target} alone`],
           ["undo", entry?.undo ?? "it cannot be taken back"],
           ["asked", <Moment us={approval.requestedUs} relative />],
-          ["expires", "with this plan: a new plan asks anew"],
+          ["expires", <Expiry approval={approval} />],
           ["bound to", <Hash value={approval.binding} keep={16} />],
         ]}
       />
@@ -154,6 +153,7 @@ export function ApprovalCard({ approval }: { approval: ApprovalView }) {
             {deny.busy ? "Denying…" : "Deny"}
           </button>
           <CopyCommand line={command("triage", "approve", approval.incident, approval.taskId)} />
+          <CopyCommand line={command("triage", "deny", approval.incident, approval.taskId, ...(reason ? ["--reason", reason] : []))} />
         </div>
       ) : null}
       {grant.error ?? deny.error ? <Failure sentence={(grant.error ?? deny.error)!} /> : null}

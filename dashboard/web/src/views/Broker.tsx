@@ -8,6 +8,7 @@ import type { Entry } from "../journal/messages";
 import { Badge, CopyCommand, Empty, Failure, Loading, Moment, Panel, TagBadge } from "../parts/basic";
 import { bytes, count, span } from "../parts/format";
 import { lookOfEntry, sentenceOf } from "../parts/rows";
+import { number, Table } from "../parts/table";
 
 export default function Broker() {
   const { world } = useShown();
@@ -45,96 +46,52 @@ function Server({ state }: { state: BrokerState }) {
           ) : null
         }
       >
-        <div className="scrolls" tabIndex={0} role="region" aria-label="Streams">
-          <table>
-            <thead>
-              <tr>
-                <th>stream</th>
-                <th className="number">messages</th>
-                <th className="number">size</th>
-                <th className="number">first</th>
-                <th className="number">last</th>
-                <th className="number">subjects</th>
-              </tr>
-            </thead>
-            <tbody>
-              {state.streams.map((stream) => (
-                <tr key={stream.name}>
-                  <td>{stream.name}</td>
-                  <td className="number">{count(stream.messages)}</td>
-                  <td className="number">{bytes(stream.bytes)}</td>
-                  <td className="number">{count(stream.first_seq)}</td>
-                  <td className="number">{count(stream.last_seq)}</td>
-                  <td className="number">{count(stream.subjects)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table label="Streams" heads={["stream", number("messages"), number("size"), number("first"), number("last"), number("subjects")]}>
+          {state.streams.map((stream) => (
+            <tr key={stream.name}>
+              <td>{stream.name}</td>
+              <td className="number">{count(stream.messages)}</td>
+              <td className="number">{bytes(stream.bytes)}</td>
+              <td className="number">{count(stream.first_seq)}</td>
+              <td className="number">{count(stream.last_seq)}</td>
+              <td className="number">{count(stream.subjects)}</td>
+            </tr>
+          ))}
+        </Table>
       </Panel>
       <Panel title="Consumers" aside={<span className="faint">lag is what nobody has taken yet</span>}>
-        <div className="scrolls" tabIndex={0} role="region" aria-label="Consumers">
-          <table>
-            <thead>
-              <tr>
-                <th>consumer</th>
-                <th>stream</th>
-                <th>state</th>
-                <th className="number">lag</th>
-                <th className="number">in hand</th>
-                <th className="number">redelivered</th>
-                <th className="number">pulls waiting</th>
-              </tr>
-            </thead>
-            <tbody>
-              {state.consumers.map((item) => (
-                <tr key={`${item.stream}/${item.name}`}>
-                  <td>{item.name}</td>
-                  <td>{item.stream}</td>
-                  <td>
-                    <Badge look={item.pending > 0 && item.waiting === 0 ? { word: "behind", icon: "warn", tone: "warn" } : { word: "keeps up", icon: "check", tone: "good" }} />
-                  </td>
-                  <td className="number">{count(item.pending)}</td>
-                  <td className="number">{count(item.ack_pending)}</td>
-                  <td className="number">{count(item.redelivered)}</td>
-                  <td className="number">{count(item.waiting)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table label="Consumers" heads={["consumer", "stream", "state", number("lag"), number("in hand"), number("redelivered"), number("pulls waiting")]}>
+          {state.consumers.map((item) => (
+            <tr key={`${item.stream}/${item.name}`}>
+              <td>{item.name}</td>
+              <td>{item.stream}</td>
+              <td>
+                <Badge look={item.pending > 0 && item.waiting === 0 ? { word: "behind", icon: "warn", tone: "warn" } : { word: "keeps up", icon: "check", tone: "good" }} />
+              </td>
+              <td className="number">{count(item.pending)}</td>
+              <td className="number">{count(item.ack_pending)}</td>
+              <td className="number">{count(item.redelivered)}</td>
+              <td className="number">{count(item.waiting)}</td>
+            </tr>
+          ))}
+        </Table>
       </Panel>
       <Panel title="Connections" aside={<span className="faint">{state.connections.length}</span>}>
-        <div className="scrolls" tabIndex={0} role="region" aria-label="Connections">
-          <table>
-            <thead>
-              <tr>
-                <th>name</th>
-                <th>user</th>
-                <th>state</th>
-                <th className="number">round trip</th>
-                <th className="number">idle</th>
-                <th className="number">in</th>
-                <th className="number">out</th>
-              </tr>
-            </thead>
-            <tbody>
-              {state.connections.map((item, index) => (
-                <tr key={`${item.name}${index}`}>
-                  <td>{item.name}</td>
-                  <td>{item.user}</td>
-                  <td>
-                    <Badge look={item.slow ? { word: "slow", icon: "warn", tone: "warn" } : { word: "well", icon: "check", tone: "good" }} />
-                  </td>
-                  <td className="number">{span(item.rtt_ms)}</td>
-                  <td className="number">{item.idle_s === null ? "–" : span(item.idle_s * 1_000)}</td>
-                  <td className="number">{count(item.in_msgs)}</td>
-                  <td className="number">{count(item.out_msgs)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table label="Connections" heads={["name", "user", "state", number("round trip"), number("idle"), number("in"), number("out")]}>
+          {state.connections.map((item, index) => (
+            <tr key={`${item.name}${index}`}>
+              <td>{item.name}</td>
+              <td>{item.user}</td>
+              <td>
+                <Badge look={item.slow ? { word: "slow", icon: "warn", tone: "warn" } : { word: "well", icon: "check", tone: "good" }} />
+              </td>
+              <td className="number">{span(item.rtt_ms)}</td>
+              <td className="number">{item.idle_s === null ? "–" : span(item.idle_s * 1_000)}</td>
+              <td className="number">{count(item.in_msgs)}</td>
+              <td className="number">{count(item.out_msgs)}</td>
+            </tr>
+          ))}
+        </Table>
       </Panel>
     </>
   );
@@ -178,49 +135,32 @@ function Browse() {
 
 function Messages({ entries }: { entries: readonly Entry[] }) {
   return (
-    <div className="scrolls" tabIndex={0} role="region" aria-label="Messages">
-      <table>
-        <thead>
-          <tr>
-            <th className="number">seq</th>
-            <th>time</th>
-            <th>kind</th>
-            <th>signature</th>
-            <th>sender</th>
-            <th className="number">key</th>
-            <th>decided by</th>
-            <th>subject</th>
-            <th>says</th>
-          </tr>
-        </thead>
-        <tbody>
-          {[...entries].reverse().map((entry) => (
-            <tr key={entry.seq}>
-              <td className="number">
-                <a href={href("timeline", { seq: String(entry.seq) })}>{entry.seq}</a>
-              </td>
-              <td>
-                <Moment us={entry.time_us} />
-              </td>
-              <td>
-                <Badge look={lookOfEntry(entry)} />
-              </td>
-              <td>
-                <Badge
-                  look={entry.refusal === null ? { word: "verified", icon: "check", tone: "good" } : { word: entry.refusal, icon: "stop", tone: "bad" }}
-                />
-              </td>
-              <td>{entry.sender ?? "–"}</td>
-              <td className="number">{entry.key_version ?? "–"}</td>
-              <td>{entry.tag ? <TagBadge tag={entry.tag} /> : "–"}</td>
-              <td>
-                <code>{entry.subject}</code>
-              </td>
-              <td className="wraps">{sentenceOf(entry)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table label="Messages" heads={[number("seq"), "time", "kind", "signature", "sender", number("key"), "decided by", "subject", "says"]}>
+      {[...entries].reverse().map((entry) => (
+        <tr key={entry.seq}>
+          <td className="number">
+            <a href={href("timeline", { seq: String(entry.seq) })}>{entry.seq}</a>
+          </td>
+          <td>
+            <Moment us={entry.time_us} />
+          </td>
+          <td>
+            <Badge look={lookOfEntry(entry)} />
+          </td>
+          <td>
+            <Badge
+              look={entry.refusal === null ? { word: "verified", icon: "check", tone: "good" } : { word: entry.refusal, icon: "stop", tone: "bad" }}
+            />
+          </td>
+          <td>{entry.sender ?? "–"}</td>
+          <td className="number">{entry.key_version ?? "–"}</td>
+          <td>{entry.tag ? <TagBadge tag={entry.tag} /> : "–"}</td>
+          <td>
+            <code>{entry.subject}</code>
+          </td>
+          <td className="wraps">{sentenceOf(entry)}</td>
+        </tr>
+      ))}
+    </Table>
   );
 }

@@ -10,6 +10,7 @@ import { Badge, CopyCommand, Empty, Failure, Loading, Moment, Panel } from "../p
 import { argsOf, command, count, percent, span } from "../parts/format";
 import { Icon } from "../parts/icons";
 import { phaseLook } from "../parts/states";
+import { number, Table } from "../parts/table";
 
 export default function Faults() {
   const { besides } = useLive();
@@ -65,6 +66,7 @@ function OpenCard({ fault, live, changed }: { fault: OpenFault; live: boolean; c
           {busy ? "Healing…" : "Heal"}
         </button>
       ) : null}
+      {live ? <CopyCommand line={command("triage", "heal", fault.id)} /> : null}
       {error ? <Failure sentence={error} /> : null}
     </li>
   );
@@ -192,54 +194,35 @@ function Runs() {
       {reading.error ? <Failure sentence={reading.error} again={reading.again} /> : null}
       {reading.data && runs.length === 0 ? <Empty>No scenario has been run on this stack.</Empty> : null}
       {runs.length > 0 ? (
-        <div className="scrolls" tabIndex={0} role="region" aria-label="Runs">
-          <table>
-            <thead>
-              <tr>
-                <th>started</th>
-                <th>scenario</th>
-                <th>verdict</th>
-                <th>success</th>
-                <th className="number">recovered after</th>
-                <th className="number">detected after</th>
-                <th className="number">MRL</th>
-                <th className="number">actions</th>
-                <th className="number">seed</th>
-                <th className="number">noise</th>
-                <th>incident</th>
+        <Table label="Runs" heads={["started", "scenario", "verdict", "success", number("recovered after"), number("detected after"), number("MRL"), number("actions"), number("seed"), number("noise"), "incident"]}>
+          {runs.map((run) => {
+            const seconds = (name: string): string => {
+              const value = figure(run, name);
+              return value === null ? "–" : span(value * 1_000);
+            };
+            return (
+              <tr key={run.id}>
+                <td>
+                  <Moment us={run.started_us} day />
+                </td>
+                <td>{run.scenario}</td>
+                <td>
+                  <Badge look={phaseLook(run.verdict)} />
+                </td>
+                <td>
+                  <Badge look={run.score.success === true ? { word: "yes", icon: "check", tone: "good" } : { word: "no", icon: "cross", tone: "bad" }} />
+                </td>
+                <td className="number">{seconds("time_to_recover_s")}</td>
+                <td className="number">{seconds("time_to_detect_s")}</td>
+                <td className="number">{seconds("mrl_s")}</td>
+                <td className="number">{count(figure(run, "actions"))}</td>
+                <td className="number">{run.seed}</td>
+                <td className="number">{run.noise}</td>
+                <td>{run.incident ? <a href={href("incident", { incident: run.incident })}>{run.incident}</a> : "–"}</td>
               </tr>
-            </thead>
-            <tbody>
-              {runs.map((run) => {
-                const seconds = (name: string): string => {
-                  const value = figure(run, name);
-                  return value === null ? "–" : span(value * 1_000);
-                };
-                return (
-                  <tr key={run.id}>
-                    <td>
-                      <Moment us={run.started_us} day />
-                    </td>
-                    <td>{run.scenario}</td>
-                    <td>
-                      <Badge look={phaseLook(run.verdict)} />
-                    </td>
-                    <td>
-                      <Badge look={run.score.success === true ? { word: "yes", icon: "check", tone: "good" } : { word: "no", icon: "cross", tone: "bad" }} />
-                    </td>
-                    <td className="number">{seconds("time_to_recover_s")}</td>
-                    <td className="number">{seconds("time_to_detect_s")}</td>
-                    <td className="number">{seconds("mrl_s")}</td>
-                    <td className="number">{count(figure(run, "actions"))}</td>
-                    <td className="number">{run.seed}</td>
-                    <td className="number">{run.noise}</td>
-                    <td>{run.incident ? <a href={href("incident", { incident: run.incident })}>{run.incident}</a> : "–"}</td>
-                  </tr>
-                );
-              })}
-            </tbody>
-          </table>
-        </div>
+            );
+          })}
+        </Table>
       ) : null}
     </Panel>
   );

@@ -84,7 +84,7 @@ function Story({ incident }: { incident: IncidentView }) {
               ["now", now.detail || now.name],
               ["closed", <Moment us={incident.closed?.time_us ?? null} day />],
               ["took", incident.closed ? span((incident.closed.time_us - incident.reportedUs) / 1_000) : "–"],
-              ["merged into", incident.closed?.payload.merged_into ?? "–"],
+              ...ending(incident),
             ]}
           />
           <CopyCommand line={command("triage", "tail", "--incident", incident.id)} />
@@ -112,6 +112,16 @@ function Story({ incident }: { incident: IncidentView }) {
       <SimilarOnes incident={incident} />
     </>
   );
+}
+
+/** What only some ends have. */
+function ending({ closed }: IncidentView): readonly (readonly [string, string])[] {
+  const unapproved = closed?.payload.unapproved ?? [];
+  const merged = closed?.payload.merged_into;
+  return [
+    ...(unapproved.length > 0 ? [["nobody decided on", unapproved.join(", ")] as const] : []),
+    ...(merged ? [["merged into", merged] as const] : []),
+  ];
 }
 
 function Questions({ incident, live }: { incident: IncidentView; live: boolean }) {

@@ -4,7 +4,7 @@ import { useNow, useShown } from "../app/context";
 import { href } from "../app/route";
 import { useLive } from "../app/store";
 import { Badge, CopyCommand, Empty, Failure, Moment, Panel } from "../parts/basic";
-import { percent, span } from "../parts/format";
+import { ago, percent, span } from "../parts/format";
 import { Icon } from "../parts/icons";
 import { lookOfEntry, sentenceOf } from "../parts/rows";
 import { lookOf, phaseLook, type Look } from "../parts/states";
@@ -165,7 +165,7 @@ function Health() {
       </ul>
       <p>
         <Icon name="agent" /> {agents.length} agents connected; the journal is at {world.head.toLocaleString("en-GB")}
-        {live && heardMs ? `, last heard of ${span(Math.max(0, Math.floor((now - heardMs) / 1_000) * 1_000))} ago` : ""}.
+        {live && heardMs ? `, last heard of ${ago(Math.max(0, now - heardMs))}` : ""}.
       </p>
       <p>
         <Audit world={world} />
@@ -182,7 +182,7 @@ function Audit({ world }: { world: World }) {
   return (
     <>
       <Icon name="check" /> {point ? `${point.rows.toLocaleString("en-GB")} audit rows signed by checkpoint ${point.n}` : "no checkpoint of the audit seen yet"}
-      {world.refused > 0 ? `; ${world.refused} messages refused` : ""}. <CopyCommand line="triage audit verify" />
+      {world.refused > 0 ? `; ${world.refused} ${world.refused === 1 ? "message" : "messages"} refused` : ""}. <CopyCommand line="triage audit verify" />
     </>
   );
 }

@@ -1,20 +1,20 @@
-import { lazy, Suspense, useMemo } from "react";
+import { useMemo } from "react";
 import { useShown } from "../app/context";
 import { adjust, href, useRoute } from "../app/route";
 import type { Structure } from "../layout/engine";
 import { useLayout } from "../layout/useLayout";
-import { Badge, Empty, Facts, Loading, Moment, Panel, Said, TagBadge } from "../parts/basic";
+import { Badge, Empty, Facts, Moment, Panel, Said, TagBadge } from "../parts/basic";
 import type { FlowEdge, FlowNode } from "../parts/flow";
+import { Graph } from "../parts/graph";
 import { argsOf, percent, span } from "../parts/format";
 import { Icon } from "../parts/icons";
 import { IncidentPicker, useIncident } from "../parts/incident";
 import { useNarrow } from "../parts/narrow";
 import { RISK, TASK } from "../parts/states";
+import { number, Table } from "../parts/table";
 import { diffPlans, type Mark, type PlanDiff } from "../world/diff";
 import type { IncidentView, PlanView, TaskView } from "../world/model";
 import { currentPlan } from "../world/select";
-
-const Flow = lazy(() => import("../parts/flow"));
 
 const WIDTH = 210;
 const HEIGHT = 98;
@@ -98,21 +98,15 @@ function PlanGraph({ plan, older, selected }: { plan: PlanView; older: PlanView 
     <div className="split">
       <Panel title={plan.plan.root_goal || "Plan"} aside={<PlanState plan={plan} />} className="grows">
         <Head plan={plan} />
-        {places ? (
-          <Suspense fallback={<Loading what="The graph" />}>
-            <Flow
-              nodes={nodes}
-              edges={edges}
-              places={places}
-              down={narrow}
-              selected={selected}
-              onSelect={(id) => adjust({ task: id })}
-              label="Plan as a graph. The same as a table stands below."
-            />
-          </Suspense>
-        ) : (
-          <Loading what="The layout" />
-        )}
+        <Graph
+        nodes={nodes}
+        edges={edges}
+        places={places}
+        down={narrow}
+        selected={selected}
+        onSelect={(id) => adjust({ task: id })}
+        label="Plan as a graph. The same as a table stands below."
+        />
         <TaskTable plan={plan} diff={diff} nowUs={nowUs} />
         {diff && diff.removed.length > 0 ? (
           <p>
@@ -221,44 +215,29 @@ export function lasted(task: TaskView, nowUs: number): number | null {
 
 function TaskTable({ plan, diff, nowUs }: { plan: PlanView; diff: PlanDiff | null; nowUs: number }) {
   return (
-    <div className="scrolls" tabIndex={0} role="region" aria-label="Plan as a table">
-      <table>
-        <thead>
-          <tr>
-            <th>task</th>
-            <th>what</th>
-            <th>state</th>
-            <th>agent</th>
-            <th>after</th>
-            <th className="number">took</th>
-            <th>found or did</th>
+    <Table label="Plan as a table" heads={["task", "what", "state", "agent", "after", number("took"), "found or did"]}>
+      {plan.plan.tasks.map((task) => {
+        const view = plan.tasks[task.task_id]!;
+        const mark = diff ? MARK[diff.marks[task.task_id] ?? "same"] : "";
+        return (
+          <tr key={task.task_id}>
+            <td>
+              <a href={href("plan", { plan: nameOf(plan), task: task.task_id })}>{view.journalId}</a>
+            </td>
+            <td>
+              {task.type} {task.target} {mark ? <span className="chip tone-ai">{mark}</span> : null}
+            </td>
+            <td>
+              <Badge look={TASK[view.state]} />
+            </td>
+            <td>{view.agent ?? <span className="faint">{task.assigned_to}</span>}</td>
+            <td>{task.dependencies.join(", ") || <span className="faint">–</span>}</td>
+            <td className="number">{span(lasted(view, nowUs))}</td>
+            <td className="wraps">{view.sentence || <span className="faint">–</span>}</td>
           </tr>
-        </thead>
-        <tbody>
-          {plan.plan.tasks.map((task) => {
-            const view = plan.tasks[task.task_id]!;
-            const mark = diff ? MARK[diff.marks[task.task_id] ?? "same"] : "";
-            return (
-              <tr key={task.task_id}>
-                <td>
-                  <a href={href("plan", { plan: nameOf(plan), task: task.task_id })}>{view.journalId}</a>
-                </td>
-                <td>
-                  {task.type} {task.target} {mark ? <span className="chip tone-ai">{mark}</span> : null}
-                </td>
-                <td>
-                  <Badge look={TASK[view.state]} />
-                </td>
-                <td>{view.agent ?? <span className="faint">{task.assigned_to}</span>}</td>
-                <td>{task.dependencies.join(", ") || <span className="faint">–</span>}</td>
-                <td className="number">{span(lasted(view, nowUs))}</td>
-                <td className="wraps">{view.sentence || <span className="faint">–</span>}</td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
-    </div>
+        );
+      })}
+    </Table>
   );
 }
 

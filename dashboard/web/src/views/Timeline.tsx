@@ -3,7 +3,7 @@ import { useShown } from "../app/context";
 import { adjust, href, useRoute, type Params } from "../app/route";
 import type { Entry } from "../journal/messages";
 import { incidentOf, taskOf } from "../journal/messages";
-import { Badge, CopyCommand, Empty, Facts, Moment, Panel, Said, TagBadge } from "../parts/basic";
+import { Badge, CopyButton, CopyCommand, Empty, Facts, Moment, Panel, Said, TagBadge } from "../parts/basic";
 import { linesOf, strip, windowOf, type Line } from "../parts/compress";
 import { command, span } from "../parts/format";
 import { Icon } from "../parts/icons";
@@ -83,7 +83,7 @@ function Filters({ params, incidents }: { params: Params; incidents: readonly st
         <input
           type="search"
           data-search
-          placeholder="Search: type, sender, task, text  ( / )"
+          placeholder="Search (press /)" title="By type, sender, task or text"
           value={params.q ?? ""}
           onChange={(event) => adjust({ q: event.target.value })}
         />
@@ -264,7 +264,9 @@ function Row({ line, top, height, chosen }: { line: Line; top: number; height: n
         <Moment us={entry.time_us} />
       </span>
       <Badge look={lookOfEntry(entry)} />
-      <span className="row-who">{entry.sender ?? "unknown"}</span>
+      <span className="row-who" title={entry.sender ?? "unknown"}>
+        {entry.sender?.split("/").at(-1) ?? "unknown"}
+      </span>
       <span className="row-text">{sentenceOf(entry)}</span>
       <span className="row-tag">{entry.tag === "LLM_DECISION" ? <TagBadge tag={entry.tag} /> : null}</span>
     </div>
@@ -314,6 +316,8 @@ function Detail({ entry }: { entry: Entry }) {
           Up to here
         </button>
       </p>
+      <CopyCommand line={command("curl", "--silent", `${location.origin}/api/messages/${entry.seq}`)} />
+      <CopyButton name="Copy it as JSON" text={JSON.stringify(entry, null, 2)} />
       {incident ? <CopyCommand line={command("triage", "tail", "--incident", incident, "--json")} /> : null}
     </Panel>
   );

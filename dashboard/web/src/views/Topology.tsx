@@ -1,4 +1,4 @@
-import { lazy, Suspense, useMemo } from "react";
+import { useMemo } from "react";
 import { api } from "../api/client";
 import type { Device, OpenFault } from "../api/types";
 import { useReading } from "../api/useReading";
@@ -14,10 +14,10 @@ import { useNarrow } from "../parts/narrow";
 import { KillButton } from "../parts/kill";
 import { AGENT, lookOf } from "../parts/states";
 import type { FlowEdge, FlowNode } from "../parts/flow";
+import { Graph } from "../parts/graph";
+import { number, Table } from "../parts/table";
 import { actionsUnderWay, blames } from "../world/select";
 import type { AgentView, DeviceView, World } from "../world/model";
-
-const Flow = lazy(() => import("../parts/flow"));
 
 const WIDTH = 190;
 const HEIGHT = 92;
@@ -55,21 +55,15 @@ export default function Topology() {
   return (
     <div className="split">
       <Panel title="Services, dependencies and agents" aside={<Legend />} className="grows">
-        {places ? (
-          <Suspense fallback={<Loading what="The graph" />}>
-            <Flow
-              nodes={nodes}
-              edges={edges}
-              places={places}
-              down={narrow}
-              selected={selected}
-              onSelect={(node) => adjust({ node })}
-              label="Topology. The same as a table stands below."
-            />
-          </Suspense>
-        ) : (
-          <Loading what="The layout" />
-        )}
+        <Graph
+        nodes={nodes}
+        edges={edges}
+        places={places}
+        down={narrow}
+        selected={selected}
+        onSelect={(node) => adjust({ node })}
+        label="Topology. The same as a table stands below."
+        />
         <DeviceTable devices={devices} world={world} faults={open} nowUs={nowUs} />
       </Panel>
       {selected ? <Detail id={selected} devices={devices} world={world} faults={open} nowUs={nowUs} /> : null}
@@ -210,47 +204,31 @@ function agentEdges(world: World): readonly FlowEdge[] {
 
 function DeviceTable({ devices, world, faults, nowUs }: { devices: readonly Device[]; world: World; faults: readonly OpenFault[]; nowUs: number }) {
   return (
-    <div className="scrolls" tabIndex={0} role="region" aria-label="Services as a table">
-      <table>
-        <thead>
-          <tr>
-            <th>service</th>
-            <th>state</th>
-            <th className="number">latency</th>
-            <th className="number">rate</th>
-            <th className="number">good</th>
-            <th>last minute</th>
-            <th>error</th>
-            <th>fault</th>
+    <Table label="Services as a table" heads={["service", "state", number("latency"), number("rate"), number("good"), "last minute", "error", "fault"]}>
+      {devices.map((device) => {
+        const view = world.devices[device.name];
+        const metrics = view?.telemetry.metrics;
+        const fault = faultsAt(device.name, faults)[0];
+        return (
+          <tr key={device.name}>
+            <td>
+              <a href={href("topology", { node: device.name })}>{device.name}</a>
+            </td>
+            <td>
+              <Badge look={lookOf(view, nowUs)} />
+            </td>
+            <td className="number">{span(metrics?.latency_ms)}</td>
+            <td className="number">{metrics?.request_rate != null ? `${metrics.request_rate.toFixed(1)}/s` : "–"}</td>
+            <td className="number">{percent(metrics?.success_ratio, 1)}</td>
+            <td>
+              <Spark values={view?.recent ?? []} label={`${device.name} over the last minute`} />
+            </td>
+            <td>{view?.telemetry.error_code ?? <span className="faint">–</span>}</td>
+            <td>{fault ? fault.fault : <span className="faint">–</span>}</td>
           </tr>
-        </thead>
-        <tbody>
-          {devices.map((device) => {
-            const view = world.devices[device.name];
-            const metrics = view?.telemetry.metrics;
-            const fault = faultsAt(device.name, faults)[0];
-            return (
-              <tr key={device.name}>
-                <td>
-                  <a href={href("topology", { node: device.name })}>{device.name}</a>
-                </td>
-                <td>
-                  <Badge look={lookOf(view, nowUs)} />
-                </td>
-                <td className="number">{span(metrics?.latency_ms)}</td>
-                <td className="number">{metrics?.request_rate != null ? `${metrics.request_rate.toFixed(1)}/s` : "–"}</td>
-                <td className="number">{percent(metrics?.success_ratio, 1)}</td>
-                <td>
-                  <Spark values={view?.recent ?? []} label={`${device.name} over the last minute`} />
-                </td>
-                <td>{view?.telemetry.error_code ?? <span className="faint">–</span>}</td>
-                <td>{fault ? fault.fault : <span className="faint">–</span>}</td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
-    </div>
+        );
+      })}
+    </Table>
   );
 }
 

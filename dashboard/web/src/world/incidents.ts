@@ -1,6 +1,7 @@
 /** One incident as a person follows it: report, questions, planning attempts, plans with their tasks, checks, end. */
 
 import type { Message, Of } from "../journal/messages";
+import { span } from "../parts/format";
 import type { IncidentView, PlanningRun, PlanView, TaskState, TaskView, World } from "./model";
 
 export function foldIncident(world: World, message: Message): World {
@@ -71,6 +72,7 @@ function change(view: IncidentView, message: Message): IncidentView {
     case "approval.requested":
     case "approval.granted":
     case "approval.denied":
+    case "approval.expired":
       return { ...view, plans: view.plans.map((plan) => foldTask(plan, message)) };
     default:
       return view;
@@ -224,7 +226,8 @@ type TaskMessage = Extract<
       | "dead"
       | "approval.requested"
       | "approval.granted"
-      | "approval.denied";
+      | "approval.denied"
+      | "approval.expired";
   }
 >;
 
@@ -266,10 +269,19 @@ function moved(task: TaskView, message: TaskMessage): TaskView {
     case "approval.granted":
       return task.state === "approval" ? { ...task, state: "waiting" } : task;
     case "approval.denied":
-      return task.state === "approval"
-        ? { ...task, state: "skipped", sentence: `denied: ${message.payload.reason}`, endedUs: message.time_us }
-        : task;
+      return notApproved(task, `denied: ${message.payload.reason}`, message.time_us);
+    case "approval.expired":
+      return notApproved(task, undecided(message.payload.wait_s), message.time_us);
   }
+}
+
+function notApproved(task: TaskView, sentence: string, endedUs: number): TaskView {
+  return task.state === "approval" ? { ...task, state: "skipped", sentence, endedUs } : task;
+}
+
+/** Why a task was not carried out that nobody granted or denied. */
+export function undecided(waitS: number): string {
+  return `nobody decided within ${span(waitS * 1_000)}`;
 }
 
 function ended(state: TaskState): boolean {

@@ -116,7 +116,12 @@ export interface ApprovalView {
   readonly target: string;
   readonly why: string;
   readonly requestedUs: number;
-  readonly state: "open" | "granted" | "denied" | "over";
+  /** How long a person is waited for, seconds; 0: for ever. */
+  readonly waitS: number;
+  /** When the wait began that counts: the end of a halt gives the whole time again (docs/adr/0018). */
+  readonly clockUs: number;
+  /** `over`: its incident was closed, or planned anew. `expired`: nobody decided in time. */
+  readonly state: "open" | "granted" | "denied" | "expired" | "over";
   readonly decidedUs: number | null;
   readonly decidedBy: string | null;
   readonly reason: string;

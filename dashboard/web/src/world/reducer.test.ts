@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { Journal, task } from "../testing/journal";
+import type { MessageType } from "../journal/messages";
+import { isBackground } from "../journal/messages";
+import { lookOfEntry, sentenceOf } from "../parts/rows";
+import { EXAMPLES, Journal, task } from "../testing/journal";
 import { reassignedMs } from "./agents";
 import { NOTHING } from "./model";
-import { approvalKey, fold, MAX_ENTRIES } from "./reducer";
+import { approvalKey, fold, IGNORED, MAX_ENTRIES } from "./reducer";
 import { currentPlan, fallbacks, meter, openIncidents, phase } from "./select";
 
 const seen = (journal: Journal) => fold(NOTHING, journal.entries);
@@ -110,6 +113,31 @@ describe("approvals", () => {
     expect(seen(journal).approvals[key]?.state).toBe("granted");
   });
 
+  const expired = { incident: "inc1", task_id: "v1-t1", binding: "b1", action: "restart", target: "orders", wait_s: 300 };
+
+  it("has expired when nobody decided in time, and its task is not carried out", () => {
+    const world = seen(started().say("approval.requested", { ...ask, wait_s: 300 }).say("approval.expired", expired));
+    expect(world.approvals[key]).toMatchObject({ state: "expired", waitS: 300, reason: "nobody decided within 5 min 0 s" });
+    const step = currentPlan(world.incidents.inc1!)?.tasks.t1;
+    expect(step).toMatchObject({ state: "skipped", sentence: "nobody decided within 5 min 0 s" });
+    expect(phase(world.incidents.inc1!).name).not.toBe("waits for approval");
+  });
+
+  it("is not opened again by a word that comes after its time", () => {
+    const late = { incident: "inc1", task_id: "v1-t1", binding: "b1" };
+    const journal = started().say("approval.requested", ask).say("approval.expired", expired).say("approval.granted", late);
+    expect(seen(journal).approvals[key]?.state).toBe("expired");
+  });
+
+  it("gets its whole time again when a halt ends", () => {
+    const journal = started().say("approval.requested", { ...ask, wait_s: 300 });
+    const asked = seen(journal).timeUs;
+    expect(seen(journal).approvals[key]?.clockUs).toBe(asked);
+    journal.say("control.halt", { reason: "look" }).wait(60_000).say("control.resume", { reason: "go" });
+    expect(seen(journal).approvals[key]?.clockUs).toBe(seen(journal).timeUs);
+    expect(seen(journal).approvals[key]?.requestedUs).toBe(asked);
+  });
+
   it("is over when a new plan is asked for", () => {
     const journal = started().say("approval.requested", ask).say("plan.requested", { incident: "inc1", version: 2, attempt: 1, text: "" });
     expect(seen(journal).approvals[key]?.state).toBe("over");
@@ -167,5 +195,30 @@ describe("an incident", () => {
     const head = { incident: "inc1", version: 1, attempt: 3 };
     const journal = new Journal().reported("inc1").say("plan.requested", { ...head, text: "", rulebook_only: true });
     expect(fallbacks(seen(journal))[0]?.what).toBe("The rulebook plans");
+  });
+});
+
+describe("every type of message", () => {
+  const types = Object.keys(EXAMPLES) as MessageType[];
+  const begun = () =>
+    started()
+      .say("incident.asked", { ...EXAMPLES["incident.asked"], n: 2 })
+      .say("approval.requested", EXAMPLES["approval.requested"])
+      .say("control.halt", { reason: "look" });
+
+  it.each(types)("%s changes what the page knows, or is ignored on purpose", (type) => {
+    const before = type === "control.halt" ? seen(started()) : seen(begun());
+    const journal = type === "control.halt" ? started() : begun();
+    const after = seen(journal.say(type, EXAMPLES[type] as never));
+    const known = { ...after, head: 0, timeUs: 0, entries: [] };
+    const was = { ...before, head: 0, timeUs: 0, entries: [] };
+    if (IGNORED.has(type)) expect(known).toEqual(was);
+    else expect(known).not.toEqual(was);
+  });
+
+  it.each(types)("%s has a look and a sentence of its own as a row", (type) => {
+    const entry = new Journal().say(type, EXAMPLES[type] as never).entries[0]!;
+    expect(sentenceOf(entry).trim()).not.toBe("");
+    expect(lookOfEntry(entry).icon === "dash").toBe(IGNORED.has(type) || isBackground(entry) || type === "audit.checkpoint");
   });
 });

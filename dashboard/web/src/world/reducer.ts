@@ -3,15 +3,18 @@
  * randomness. Live view and replay use the same function, so what a replay shows is what the live page showed.
  */
 
-import type { Entry, Message } from "../journal/messages";
+import type { Entry, Message, MessageType, Of } from "../journal/messages";
 import { isBackground } from "../journal/messages";
 import { foldAgents } from "./agents";
-import { foldIncident } from "./incidents";
+import { foldIncident, undecided } from "./incidents";
 import type { ApprovalView, World } from "./model";
 
 /** Most rows the page keeps; the oldest go first. The API has them all. */
 export const MAX_ENTRIES = 20_000;
 const RECENT = 60;
+
+/** Types that change nothing the page knows: they are rows of the timeline, or timers, and no more. */
+export const IGNORED: ReadonlySet<MessageType> = new Set<MessageType>(["control.rotate", "control.takeover", "timer"]);
 
 /** Return the world after these entries, which come in the journal's order. What was seen before is left out. */
 export function fold(world: World, entries: readonly Entry[]): World {
@@ -31,13 +34,14 @@ export function fold(world: World, entries: readonly Entry[]): World {
 }
 
 function step(world: World, message: Message): World {
+  if (IGNORED.has(message.type)) return world;
   switch (message.type) {
     case "telemetry":
       return { ...world, devices: foldDevice(world.devices, message) };
     case "control.halt":
       return halted(world, message);
     case "control.resume":
-      return { ...world, halt: null, lastHalt: world.halt ?? world.lastHalt };
+      return resumed(world, message);
     case "audit.checkpoint":
       return { ...world, checkpoint: message };
     default:
@@ -61,6 +65,15 @@ function halted(world: World, message: Extract<Message, { type: "control.halt" }
     lastStartUs: null,
   };
   return { ...world, halt, lastHalt: halt };
+}
+
+function resumed(world: World, message: Of<"control.resume">): World {
+  const again = ([key, view]: [string, ApprovalView]): [string, ApprovalView] => [
+    key,
+    world.halt && view.state === "open" ? { ...view, clockUs: message.time_us } : view,
+  ];
+  const approvals = Object.fromEntries(Object.entries(world.approvals).map(again));
+  return { ...world, approvals, halt: null, lastHalt: world.halt ?? world.lastHalt };
 }
 
 /** Note what an agent still claimed after a halt: the measured stop time is the last of these. */
@@ -91,41 +104,61 @@ export function approvalKey(incident: string, taskId: string): string {
   return `${incident}/${taskId}`;
 }
 
+type Decision = Of<"approval.granted"> | Of<"approval.denied"> | Of<"approval.expired">;
+
 function foldApproval(world: World, message: Message): World {
-  const put = (view: ApprovalView): World => ({
-    ...world,
-    approvals: { ...world.approvals, [approvalKey(view.incident, view.taskId)]: view },
-  });
-  if (message.type === "approval.requested") {
-    const { incident, task_id, binding, action, target, why } = message.payload;
-    return put({
-      incident,
-      taskId: task_id,
-      binding,
-      action,
-      target,
-      why,
-      requestedUs: message.time_us,
-      state: "open",
-      decidedUs: null,
-      decidedBy: null,
-      reason: "",
-    });
+  switch (message.type) {
+    case "approval.requested":
+      return put(world, requested(message));
+    case "approval.granted":
+    case "approval.denied":
+    case "approval.expired":
+      return decided(world, message);
+    default:
+      return overtaken(world, message);
   }
-  if (message.type === "approval.granted" || message.type === "approval.denied") {
-    const { incident, task_id, binding } = message.payload;
-    const open = world.approvals[approvalKey(incident, task_id)];
-    // The first answer counts, and only to exactly what was asked for.
-    if (!open || open.state !== "open" || open.binding !== binding) return world;
-    return put({
-      ...open,
-      state: message.type === "approval.granted" ? "granted" : "denied",
-      decidedUs: message.time_us,
-      decidedBy: message.sender,
-      reason: message.type === "approval.denied" ? message.payload.reason : "",
-    });
+}
+
+function put(world: World, view: ApprovalView): World {
+  return { ...world, approvals: { ...world.approvals, [approvalKey(view.incident, view.taskId)]: view } };
+}
+
+function requested(message: Of<"approval.requested">): ApprovalView {
+  const { incident, task_id, binding, action, target, why, wait_s } = message.payload;
+  return {
+    incident,
+    taskId: task_id,
+    binding,
+    action,
+    target,
+    why,
+    requestedUs: message.time_us,
+    waitS: wait_s ?? 0,
+    clockUs: message.time_us,
+    state: "open",
+    decidedUs: null,
+    decidedBy: null,
+    reason: "",
+  };
+}
+
+/** The first answer counts, and only to exactly what was asked for; the end of the time is one. */
+function decided(world: World, message: Decision): World {
+  const { incident, task_id, binding } = message.payload;
+  const open = world.approvals[approvalKey(incident, task_id)];
+  if (!open || open.state !== "open" || open.binding !== binding) return world;
+  return put(world, { ...open, ...answer(message), decidedUs: message.time_us });
+}
+
+function answer(message: Decision): Pick<ApprovalView, "state" | "decidedBy" | "reason"> {
+  switch (message.type) {
+    case "approval.granted":
+      return { state: "granted", decidedBy: message.sender, reason: "" };
+    case "approval.denied":
+      return { state: "denied", decidedBy: message.sender, reason: message.payload.reason };
+    case "approval.expired":
+      return { state: "expired", decidedBy: null, reason: undecided(message.payload.wait_s) };
   }
-  return overtaken(world, message);
 }
 
 /** A request is over when its incident closed or its plan was replaced without an answer. */
