@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 
 from broker.contracts.inventory import Device
-from broker.contracts.plan import FaultClass, Hypothesis
+from broker.contracts.plan import FaultClass, Hypothesis, Tried
 from planner_svc.core.config import Rule, matcher
 from planner_svc.core.context import Picture, Sign
 
@@ -210,11 +210,17 @@ def hints_at(picture: Picture, fault_class: FaultClass) -> float:
 
 
 def was_tried(picture: Picture, target: str, fault_class: FaultClass) -> int:
-    """Count how often the same remedy was tried on the same target: other names for one remedy change nothing."""
+    """Count how often the same remedy was tried on the same target in vain: other names for one remedy change nothing.
+    What was well after it and is ill again has come back, and the remedy did help (docs/adr/0027)."""
     same = _acts(picture, fault_class)
-    return sum(
-        1 for t in picture.tried if t.hypothesis.target == target and _acts(picture, t.hypothesis.fault_class) == same
-    )
+    alike = (one for one in picture.tried if one.hypothesis.target == target)
+    return sum(_acts(picture, one.hypothesis.fault_class) == same and not _came_back(picture, one) for one in alike)
+
+
+def _came_back(picture: Picture, tried: Tried) -> bool:
+    """Tell whether a device that was healthy after a repair shows trouble of its own accord right now."""
+    signs = (sign for name in tried.well for sign in picture.by_device.get(name, ()))
+    return any(sign.current and sign.signal != "finding" for sign in signs)
 
 
 def _acts(picture: Picture, fault_class: FaultClass) -> tuple[str, ...]:

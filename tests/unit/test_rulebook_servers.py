@@ -10,7 +10,7 @@ import pytest
 
 from planner_svc.errors import RulebookError
 from planner_svc.rulebook_files import FILES, MORE, load
-from tests.support.planner_world import UNANSWERED, USERS_FAIL, Look, World, rulebook
+from tests.support.planner_world import UNANSWERED, USERS_FAIL, Look, World
 from tests.unit.test_rulebook_faults import GATEWAY_500, Case, acts, blames
 
 SOURCE = Path(__file__).parents[2] / "planner_svc" / "rulebook"
@@ -31,6 +31,20 @@ CASES = (
          "loadgen": USERS_FAIL}, "gateway", "resource_limit", ("reconcile", "gateway")),
     Case("cache demands a password", {"catalog": {"status": "WARN", "note": "shop-cache=AuthenticationError",
          "error_code": "AuthenticationError"}}, "shop-cache", "bad_credentials", ("reconcile", "shop-cache")),
+    Case("requests shed under a flood", {"gateway": {"status": "ERROR", "error_code": "OverloadedError",
+         "success_ratio": 0.3, "cpu_load": 1.1}, "catalog": {"cpu_load": 0.9, "status": "WARN"},
+         "loadgen": {**USERS_FAIL, "error_code": "503"}}, "gateway", "cpu_saturation", ("reconcile", "gateway")),
+    Case("statements wait for a lock", {"orders": {"status": "ERROR", "error_code": "TimeoutError",
+         "success_ratio": 0.2}, "gateway": GATEWAY_500, "loadgen": USERS_FAIL},
+         "shop-db", "config_drift", ("reconcile", "shop-db")),
+    Case("started by a command that cannot work", {"orders": {**UNANSWERED, "error_code": "ECONNREFUSED"},
+         "gateway": blames("orders=ECONNREFUSED", "ECONNREFUSED"), "loadgen": USERS_FAIL},
+         "orders", "process_down", ("reconcile", "orders")),
+    Case("descriptors exhausted, so that nobody is let in", {"gateway": {**UNANSWERED, "error_code": "TIMEOUT"},
+         "loadgen": {**USERS_FAIL, "error_code": "timeout"}},
+         "gateway", "process_hung", ("reconcile", "gateway")),
+    Case("a millisecond for the database", {"orders": blames("shop-db=TimeoutError", "TimeoutError"),
+         "gateway": GATEWAY_500, "loadgen": USERS_FAIL}, "orders", "network_partition", ("reconcile", "orders")),
     Case("cache full", {"catalog": {"status": "OK", "error_code": "OutOfMemoryError"}},
          "shop-cache", "resource_limit", ("reconcile", "shop-cache")),
 )  # fmt: skip
@@ -49,8 +63,8 @@ def test_what_a_server_says_is_met_with_its_remedy(case: Case) -> None:
     assert case.act in acts(proposal.plan.tasks)
 
 
-def test_statements_that_wait_in_vain_are_first_looked_for_at_the_service_and_then_at_its_database() -> None:
-    """A lock looks like a cut network, whose rule is the older one; what was seen not to be so falls back."""
+def test_statements_that_wait_in_vain_are_looked_for_at_the_database_and_on_the_way_to_it_at_once() -> None:
+    """A lock looks like a cut network; which of the two it is, the looks of one plan decide."""
     looks: dict[str, Look] = {
         "orders": {"status": "ERROR", "error_code": "TimeoutError", "success_ratio": 0.2},
         "gateway": GATEWAY_500,
@@ -61,10 +75,20 @@ def test_statements_that_wait_in_vain_are_first_looked_for_at_the_service_and_th
     world.seconds(4, looks)
     world.request()
     world.seconds(6, looks)
-    first = world.proposal().plan.hypothesis
-    ranked = [rule.name for rule in rulebook().rules if rule.errors == ("timeout",) and rule.signal == "error"]
-    assert first.target == "orders"
-    assert ranked == ["own-timeout", "statements-wait-in-vain"]
+    plan = world.proposal().plan
+    assert acts(plan.tasks) == [("reconcile", "shop-db"), ("reconcile", "orders")]
+    confirms = {task.task_id: task.target for task in plan.tasks if task.type == "check_config"}
+    hangs_on = [(task.target, confirms[task.when.task_id]) for task in plan.tasks if task.when is not None]
+    assert hangs_on == [("shop-db", "shop-db"), ("orders", "orders")]
+
+
+def test_a_service_that_is_cut_off_from_its_database_is_not_taken_for_a_lock() -> None:
+    """Its own check of the database fails as well; behind a lock it does not."""
+    world = World()
+    world.seconds(5)
+    world.request()
+    world.seconds(6, {"orders": blames("shop-db=TimeoutError", "TimeoutError"), "loadgen": USERS_FAIL})
+    assert {target for _, target in acts(world.proposal().plan.tasks)} == {"orders"}
 
 
 def test_the_second_file_of_a_part_goes_on_where_the_first_ends() -> None:
