@@ -245,6 +245,8 @@ class PlannerConfig(Frozen):
     rulebook decides at once."""
     recalls: bool = False
     """True: a plan at a loss also searches the runbooks and past incidents (`core/recall.py`)."""
+    doubts_silence: bool = False
+    """True: while the users' traffic is not measured either, nothing is restarted for being silent (docs/adr/0027)."""
     max_prompt_tokens: Annotated[int, Field(ge=500)] = 1_500
     """What a prompt made of a template may cost, by the conservative estimate of `core/tokens.py`."""
 

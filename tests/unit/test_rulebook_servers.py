@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from broker.contracts.plan import PlanTask
+from planner_svc.core.machine import PlannerMachine
 from planner_svc.errors import RulebookError
 from planner_svc.rulebook_files import FILES, MORE, load
-from tests.support.planner_world import UNANSWERED, USERS_FAIL, Look, World
+from tests.support.planner_world import UNANSWERED, USERS_FAIL, Look, World, config
 from tests.unit.test_rulebook_faults import GATEWAY_500, Case, acts, blames
 
 SOURCE = Path(__file__).parents[2] / "planner_svc" / "rulebook"
@@ -89,6 +92,41 @@ def test_a_service_that_is_cut_off_from_its_database_is_not_taken_for_a_lock() -
     world.request()
     world.seconds(6, {"orders": blames("shop-db=TimeoutError", "TimeoutError"), "loadgen": USERS_FAIL})
     assert {target for _, target in acts(world.proposal().plan.tasks)} == {"orders"}
+
+
+@pytest.mark.parametrize(
+    ("traffic", "restarts"),
+    [
+        (USERS_FAIL, True),
+        ({**UNANSWERED, "error_code": "TIMEOUT"}, False),
+        ({**USERS_FAIL, "success_ratio": None, "latency_ms": None, "status": "WARN"}, True),
+    ],
+    ids=["measured", "whoever measures is silent too", "nobody came"],
+)
+def test_nothing_is_restarted_for_being_silent_while_nobody_measures(traffic: Look, restarts: bool) -> None:
+    """On a machine that starves every probe times out: the silence is not the device's alone (docs/adr/0027)."""
+    looks: dict[str, Look] = {"catalog": {**UNANSWERED, "error_code": "TIMEOUT"}, "loadgen": traffic}
+    assert (("restart", "catalog") in acts(planned(looks))) is restarts
+    assert ("resume", "catalog") in acts(planned(looks))
+
+
+def test_nothing_is_restarted_for_being_silent_when_nothing_was_heard_of_the_traffic_for_long() -> None:
+    looks: dict[str, Look] = {"catalog": {**UNANSWERED, "error_code": "TIMEOUT"}}
+    assert ("restart", "catalog") in acts(planned(looks))
+    assert ("restart", "catalog") not in acts(planned(looks, skip=["loadgen"]))
+
+
+def planned(looks: dict[str, Look], skip: Sequence[str] = ()) -> tuple[PlanTask, ...]:
+    """Return the tasks of the plan that a planner makes as the role's shell makes it."""
+    doubts = config().model_copy(update={"doubts_silence": True})
+    world = World(PlannerMachine(doubts))
+    world.seconds(5)
+    for _ in range(8):
+        world.second(looks, skip)
+    world.request()
+    for _ in range(6):
+        world.second(looks, skip)
+    return world.proposal().plan.tasks
 
 
 def test_the_second_file_of_a_part_goes_on_where_the_first_ends() -> None:
