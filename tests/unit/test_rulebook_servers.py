@@ -94,6 +94,20 @@ def test_a_service_that_is_cut_off_from_its_database_is_not_taken_for_a_lock() -
     assert {target for _, target in acts(world.proposal().plan.tasks)} == {"orders"}
 
 
+def test_two_slow_seconds_of_a_busy_machine_do_not_hide_what_a_service_says_a_moment_later() -> None:
+    """A deployment costs processor time, so a neighbour waits for everything; then the new build fails its requests."""
+    slow: Look = {"status": "WARN", "note": "slow:orders=240ms, slow:shop-mq=210ms"}
+    world = World()
+    world.seconds(5)
+    world.second({"fulfilment": slow, "gateway": blames("catalog=ECONNREFUSED", "HTTPStatusError")})
+    world.request(text="new catalog release looks broken")
+    world.second({"fulfilment": slow, "gateway": GATEWAY_500, "loadgen": USERS_FAIL})
+    assert not world.proposals()
+    world.seconds(4, {"catalog": {"status": "ERROR", "error_code": "KeyError"}, "loadgen": USERS_FAIL})
+    believed = world.proposal().plan.hypothesis
+    assert (believed.target, believed.fault_class) == ("catalog", "config_drift")
+
+
 @pytest.mark.parametrize(
     ("traffic", "restarts"),
     [
