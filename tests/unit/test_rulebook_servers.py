@@ -40,6 +40,9 @@ CASES = (
     Case("statements wait for a lock", {"orders": {"status": "ERROR", "error_code": "TimeoutError",
          "success_ratio": 0.2}, "gateway": GATEWAY_500, "loadgen": USERS_FAIL},
          "shop-db", "config_drift", ("reconcile", "shop-db")),
+    Case("statements that wait for a lock have used up the connections", {
+         "orders": blames("shop-db=TooManyConnectionsError", "TooManyConnectionsError"), "gateway": GATEWAY_500,
+         "loadgen": USERS_FAIL}, "shop-db", "config_drift", ("reconcile", "shop-db")),
     Case("started by a command that cannot work", {"orders": {**UNANSWERED, "error_code": "ECONNREFUSED"},
          "gateway": blames("orders=ECONNREFUSED", "ECONNREFUSED"), "loadgen": USERS_FAIL},
          "orders", "process_down", ("reconcile", "orders")),
@@ -92,6 +95,55 @@ def test_a_service_that_is_cut_off_from_its_database_is_not_taken_for_a_lock() -
     world.request()
     world.seconds(6, {"orders": blames("shop-db=TimeoutError", "TimeoutError"), "loadgen": USERS_FAIL})
     assert {target for _, target in acts(world.proposal().plan.tasks)} == {"orders"}
+
+
+CACHE_REPORTS = (
+    "products load slower than usual, cache maybe full?",
+    "the catalog says OOM something about the cache",
+    "cache does not take anything any more",
+)
+
+
+@pytest.mark.parametrize("text", CACHE_REPORTS)
+def test_full_cache_is_waited_for_until_somebody_writes_into_it(text: str) -> None:
+    """All products were cached in the same seconds, so nothing is written until they run out together."""
+    world = World()
+    world.seconds(5)
+    world.request(text=text)
+    world.seconds(27)
+    assert not world.proposals()
+    world.seconds(2, {"catalog": {"error_code": "OutOfMemoryError"}})
+    assert acts(world.proposal().plan.tasks) == [("reconcile", "shop-cache")]
+
+
+@pytest.mark.parametrize("text", CACHE_REPORTS)
+def test_report_of_a_full_cache_that_is_none_is_answered_before_the_attempt_is_over(text: str) -> None:
+    world = World()
+    world.seconds(5)
+    world.request(text=text)
+    world.seconds(36)
+    assert world.proposal().plan.hypothesis.fault_class == "none"
+
+
+def test_what_a_service_only_remembers_of_its_cache_hides_no_trouble_of_now() -> None:
+    """A service tells its last error for ten seconds, well or not."""
+    remembers: Look = {"error_code": "OutOfMemoryError"}
+    world = World()
+    world.seconds(5, {"catalog": remembers})
+    world.second({"catalog": remembers, "loadgen": USERS_FAIL})
+    world.request(text="orders take forever and then fail")
+    blame = blames("shop-db=TooManyConnectionsError", "TooManyConnectionsError")
+    world.seconds(4, {"catalog": remembers, "orders": blame, "gateway": GATEWAY_500, "loadgen": USERS_FAIL})
+    assert world.proposal().plan.hypothesis.target == "shop-db"
+
+
+@pytest.mark.parametrize("text", ["the cache is fully broken!", "redis cache looks funny", "is the disk full?"])
+def test_other_words_about_caches_are_not_waited_for(text: str) -> None:
+    world = World()
+    world.seconds(5)
+    world.request(text=text)
+    world.seconds(4)
+    assert world.proposal().plan.hypothesis.fault_class == "none"
 
 
 def test_two_slow_seconds_of_a_busy_machine_do_not_hide_what_a_service_says_a_moment_later() -> None:
