@@ -2,7 +2,8 @@
 
 The home looks like an embedded stack's in which only the broker runs: keys, inventory and `stack.json` lie where they
 lie there, so whatever reads a journal (`triage --home DIR tail`, a dashboard) reads this one, and nobody can act in it,
-since there are no roles. Ports are free ones. Server and home are gone when the block ends, however it ends.
+since there are no roles. Ports are free ones. Server and home are gone when the block ends, however it ends; after a
+SIGKILL the kernel ends the server, and the next one removes the home.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psutil
 
 from broker.contracts.inventory import Inventory
+from broker.errors import BrokerError
 from broker.jetstream import JetStreamBroker, ensure
 from broker.jetstream_link import open_link
 from broker.keyring import Keyring, create_master, derive_role_file
@@ -32,12 +35,15 @@ from deploy.nats.config import server_binary, server_config, write_config
 from deploy.sockets import LOOPBACK, is_free
 from deploy.vault import ensure_passphrase, ensure_secrets, write_private
 from harness.errors import StackDownError
+from harness.leash import ends_with_us
 from services.inventory.ports import OFFSETS
 
 READY_S = 15.0
 STOP_S = 5.0
 POLL_S = 0.02
 TRIES = 50
+PREFIX = "triage-replay-"
+"""Of the name of every such home."""
 READERS: tuple[Role, ...] = ("operator", "reader")
 """Roles whose key files lie in the home: those that look at a journal."""
 
@@ -64,7 +70,8 @@ async def own_broker(inventory: Inventory) -> AsyncIterator[OwnBroker]:
     Raises:
         StackDownError: the server is not installed, or did not start.
     """
-    root = Path(tempfile.mkdtemp(prefix="triage-replay-"))
+    await asyncio.to_thread(_sweep, Path(tempfile.gettempdir()))
+    root = Path(tempfile.mkdtemp(prefix=PREFIX))
     process: subprocess.Popen[bytes] | None = None
     try:
         place = layout(root)
@@ -84,6 +91,18 @@ async def own_broker(inventory: Inventory) -> AsyncIterator[OwnBroker]:
         if process is not None:
             _end(process)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the homes of those who were killed. One that says nothing of its owner may just be being made."""
+    for home in folder.glob(f"{PREFIX}*"):
+        try:
+            record = StackRecord.decode(layout(home).stack.read_bytes())
+            mine = home.stat().st_uid == os.getuid()
+        except (OSError, BrokerError):
+            continue
+        if mine and not psutil.pid_exists(record.supervisord_pid):
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _free_ports() -> int:
@@ -131,7 +150,11 @@ def _start(place: Layout, port: int, ring: Keyring) -> subprocess.Popen[bytes]:
         with (folder / "nats.log").open("wb") as log:
             # Apart from our terminal: its interrupt is for us, and we end the server when everything was said.
             return subprocess.Popen(
-                [str(server_binary()), "-c", str(folder / "nats.conf")], stdout=log, stderr=log, start_new_session=True
+                [str(server_binary()), "-c", str(folder / "nats.conf")],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=ends_with_us(),
             )
     except OSError as error:
         raise StackDownError(f"no broker can be started: {error}") from error

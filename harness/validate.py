@@ -77,9 +77,13 @@ def distinct(draws: Sequence[Draw]) -> list[tuple[Draw, tuple[str, ...]]]:
     actions make the oracle."""
     found: dict[tuple[int, tuple[str, ...]], list[Draw]] = {}
     for drawn in draws:
-        oracle = drawn.scenario.expect.max_actions, tuple(sorted(map(_words, specs_of(drawn))))
-        found.setdefault(oracle, []).append(drawn)
+        found.setdefault(oracle_of(drawn), []).append(drawn)
     return [(first, tuple(other.scenario.name for other in others)) for first, *others in found.values()]
+
+
+def oracle_of(drawn: Draw) -> tuple[int, tuple[str, ...]]:
+    """Return what makes the oracle of a draw: how often a repair may act, and the faults in words."""
+    return drawn.scenario.expect.max_actions, tuple(sorted(map(_words, specs_of(drawn))))
 
 
 def possible_here(drawn: Draw) -> bool:

@@ -76,6 +76,7 @@ def planner_config(settings: Settings, inventory: Inventory) -> PlannerConfig:
         clear_margin=CLEAR_MARGIN,
         asks_again=True,
         recalls=True,
+        doubts_silence=True,
         max_prompt_tokens=PROMPT_TOKENS,
     )
 

@@ -26,6 +26,7 @@ def scheduler_config(settings: Settings, inventory: Inventory) -> SchedulerConfi
         approval_timeout_s=settings.approval_timeout_s,
         remembers_failed=True,
         refuses_doubled=True,
+        knows_relapses=True,
     )
 
 

@@ -110,6 +110,9 @@ class Tried(Frozen):
     """What was done for it, one task a line: `reconcile orders: ok, changed`."""
     showed: tuple[str, ...] = added(())
     """What its looks found, one fact a line: `check_config orders drifted=false`."""
+    well: tuple[str, ...] = added(())
+    """Devices that an agent saw healthy after it had changed something: what is wrong there now has come back
+    (docs/adr/0027)."""
 
 
 class Exchange(Frozen):

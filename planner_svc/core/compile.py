@@ -196,7 +196,8 @@ def _wanted(picture: Picture, remedy: Remedy, target: Device) -> list[Step]:
     facts = {
         "traffic_measured": traffic is not None and _measured(traffic.newest.success_ratio, traffic.newest.latency_ms),
         "cpu_measured": own is not None and any(sample.cpu_load is not None for sample in own.samples),
-        "silent": picture.is_silent(target.name, SILENT_SAMPLES),
+        "silent": picture.is_silent(target.name, SILENT_SAMPLES)
+        and not (picture.config.doubts_silence and picture.is_blind),
     }
     return [step for step in remedy.steps if all(facts[need] for need in step.needs)]
 

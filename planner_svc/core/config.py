@@ -74,6 +74,8 @@ class Rule(Frozen):
     log: str | None = added(None)
     """A regular expression, ignoring case, that a log sample of the device must hold. Anybody may have written it: the
     rule then counts as one that was read from a log."""
+    calm: bool = added(False)
+    """True: what it speaks for harms no users, so that it counts half while they suffer or a device is in ERROR."""
     says: str
     """Evidence in words; may hold {device}, {dependency} and {error}."""
 
@@ -115,6 +117,9 @@ class Words(Frozen):
     fault_class: FaultClass
     pattern: str
     bonus: Annotated[float, Field(ge=0.0, le=0.05)]
+    calm_samples: Annotated[int, Field(ge=1, le=40)] | None = added(None)
+    """What such a report is about shows only now and then: so many calm samples of the users' traffic are waited for
+    before the planner says that nothing is broken. None: as many as for any report."""
 
 
 class Example(Frozen):
@@ -245,6 +250,8 @@ class PlannerConfig(Frozen):
     rulebook decides at once."""
     recalls: bool = False
     """True: a plan at a loss also searches the runbooks and past incidents (`core/recall.py`)."""
+    doubts_silence: bool = False
+    """True: while the users' traffic is not measured either, nothing is restarted for being silent (docs/adr/0027)."""
     max_prompt_tokens: Annotated[int, Field(ge=500)] = 1_500
     """What a prompt made of a template may cost, by the conservative estimate of `core/tokens.py`."""
 

@@ -135,6 +135,18 @@ class Picture:
         """Tell whether anything at all is not as it should be."""
         return bool(self.signs) or self.users_suffer
 
+    @cached_property
+    def is_blind(self) -> bool:
+        """Tell whether nothing is heard of the users' traffic from who measures it, whom no fault of the shop silences:
+        then the machine itself may starve, and that others are silent says little."""
+        if self.traffic is None:
+            return False
+        view = self.views.get(self.traffic.name)
+        if view is None:
+            return True
+        newest = view.newest
+        return newest.status == "ERROR" and newest.success_ratio is None and newest.latency_ms is None
+
     def is_silent(self, name: str, samples: int = 1) -> bool:
         """Tell whether the newest `samples` probes of a device all stayed without answer."""
         view = self.views.get(name)

@@ -13,7 +13,7 @@ from planner_svc.core.compile import Cause, anyone, diagnosis, tasks_for
 from planner_svc.core.context import Picture
 from planner_svc.core.draft import UnusablePlanError, read_draft
 from planner_svc.core.full import written
-from planner_svc.core.rulebook import hints_at, is_settled, rank
+from planner_svc.core.rulebook import hints_at, is_said, is_settled, rank
 from planner_svc.core.weigh import (
     COMPILED,
     believed,
@@ -49,8 +49,15 @@ def is_ripe(picture: Picture, request: PlanRequested, waiting: Waiting) -> bool:
         return True
     if picture.deviates:
         return waiting.elapsed_us >= (config.patience_us if picture.lasts else config.long_patience_us)
-    enough = config.rare_samples if hints_at(picture, "network_loss") else config.calm_samples
-    return waiting.traffic_samples >= enough
+    return waiting.traffic_samples >= _calm_for(picture)
+
+
+def _calm_for(picture: Picture) -> int:
+    """Return how many calm samples of the users' traffic a report is waited for."""
+    config = picture.config
+    usual = config.rare_samples if hints_at(picture, "network_loss") else config.calm_samples
+    rare = (one.calm_samples for one in config.rulebook.words if one.calm_samples and is_said(picture, one))
+    return max(usual, *rare, 0)
 
 
 def _is_conclusive(picture: Picture) -> bool:

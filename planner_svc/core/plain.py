@@ -30,6 +30,7 @@ CLASSES = {
     "no_such_column": "its query does not fit the tables",
     "own_bug": "a bug of its own",
     "descriptors": "no file descriptor left",
+    "overloaded": "more requests than it can work on",
     "cache_full": "cache full",
 }
 """Words for the rulebook's error classes; a class that is not here stands by its name."""

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass, replace
 
 from broker.contracts.inventory import Device
-from broker.contracts.plan import FaultClass, Hypothesis
-from planner_svc.core.config import Rule, matcher
+from broker.contracts.plan import FaultClass, Hypothesis, Tried
+from planner_svc.core.config import Rule, Words, matcher
 from planner_svc.core.context import Picture, Sign
 
 EXPLAINED = 0.35
@@ -23,7 +23,8 @@ HOST_BUSY = 0.6
 FEW_SAMPLES = 0.7
 FROM_LOG = 0.8
 NOT_CURRENT = 0.5
-"""Factor for a sign that the newest sample does not show any more: services report errors for a while after."""
+"""Factor for a sign that the newest sample does not show any more: services report errors for a while after. And for
+one that harms nobody, while somebody is harmed."""
 TRIED = 0.2
 CONTRADICTED = 0.1
 """Factor for a candidate whose confirmation an agent has already seen to fail."""
@@ -80,7 +81,7 @@ def _weigh(picture: Picture, rule: Rule, sign: Sign) -> Candidate | None:
     score = rule.weight
     if sign.from_log or rule.log is not None:
         score *= FROM_LOG
-    if rule.now and not sign.current:
+    if (rule.now and not sign.current) or (rule.calm and picture.is_serious):
         score *= NOT_CURRENT
     if rule.explainable and _explained(picture, sign):
         score *= EXPLAINED
@@ -206,15 +207,26 @@ def _nudge(picture: Picture, candidate: Candidate) -> float:
 def hints_at(picture: Picture, fault_class: FaultClass) -> float:
     """Return the bonus that the report's words give to a fault class; 0 if they do not hint at it."""
     words = (item for item in picture.config.rulebook.words if item.fault_class == fault_class)
-    return max((hint.bonus for hint in words if matcher(hint.pattern).search(picture.text)), default=0.0)
+    return max((hint.bonus for hint in words if is_said(picture, hint)), default=0.0)
+
+
+def is_said(picture: Picture, words: Words) -> bool:
+    """Tell whether these words stand in the report or in an operator's answer."""
+    return matcher(words.pattern).search(picture.text) is not None
 
 
 def was_tried(picture: Picture, target: str, fault_class: FaultClass) -> int:
-    """Count how often the same remedy was tried on the same target: other names for one remedy change nothing."""
+    """Count how often the same remedy was tried on the same target in vain: other names for one remedy change nothing.
+    What was well after it and is ill again has come back, and the remedy did help (docs/adr/0027)."""
     same = _acts(picture, fault_class)
-    return sum(
-        1 for t in picture.tried if t.hypothesis.target == target and _acts(picture, t.hypothesis.fault_class) == same
-    )
+    alike = (one for one in picture.tried if one.hypothesis.target == target)
+    return sum(_acts(picture, one.hypothesis.fault_class) == same and not _came_back(picture, one) for one in alike)
+
+
+def _came_back(picture: Picture, tried: Tried) -> bool:
+    """Tell whether a device that was healthy after a repair shows trouble of its own accord right now."""
+    signs = (sign for name in tried.well for sign in picture.by_device.get(name, ()))
+    return any(sign.current and sign.signal != "finding" for sign in signs)
 
 
 def _acts(picture: Picture, fault_class: FaultClass) -> tuple[str, ...]:

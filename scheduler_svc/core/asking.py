@@ -93,6 +93,7 @@ def with_tried(turn: Turn, incident: Incident, commitment: Commitment, outcome: 
     if not turn.config.remembers_failed:
         tried = Tried(hypothesis=commitment.hypothesis, outcome=clip(outcome))
         return incident.model_copy(update={"tried": (*incident.tried, tried)})
-    tried = repeat.told(commitment, outcome)
-    failed = tuple(dict.fromkeys((*incident.failed, *repeat.marks_of(commitment))))
+    well = repeat.well_after(commitment) if turn.config.knows_relapses else ()
+    tried = repeat.told(commitment, outcome, well)
+    failed = tuple(dict.fromkeys((*incident.failed, *repeat.marks_of(commitment, well))))
     return incident.model_copy(update={"tried": (*incident.tried, tried), "failed": failed})

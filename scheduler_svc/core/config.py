@@ -48,3 +48,6 @@ class SchedulerConfig(Frozen):
     reason; the roles decide with True."""
     refuses_doubled: bool = False
     """True: a model's plan that does the same to the same device twice is refused. False here for the same reason."""
+    knows_relapses: bool = False
+    """True: a replan is told what was well after the repair, and the rulebook may repair it once more (docs/adr/0027).
+    False here for the same reason."""

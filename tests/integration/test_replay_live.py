@@ -90,6 +90,21 @@ def test_an_interrupt_in_the_middle_leaves_nothing_behind(number: signal.Signals
     assert gone(server)
 
 
+def test_a_kill_leaves_no_server_and_the_next_replay_removes_the_home() -> None:
+    with replaying("--speed", "0.2") as (process, told):
+        home = Path(str(told["home"]))
+        server = server_of(process.pid)
+        process.kill()
+        process.wait(WAIT_S)
+    assert gone(server)
+    assert home.exists(), "nobody was left to remove it"
+    with replaying("--speed", "0.2") as (process, told):
+        assert not home.exists()
+        assert Path(str(told["home"])).exists()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT_S) == 130
+
+
 def server_of(pid: int) -> int:
     """Return the process id of the broker that a replay has started."""
     listed = subprocess.run(["ps", "-o", "pid=,ppid=,comm=", "-A"], capture_output=True, text=True, check=True)

@@ -211,6 +211,37 @@ def test_remedy_that_was_tried_gives_way_to_the_next_candidate() -> None:
     assert world.proposal().plan.plan_version == 2
 
 
+@pytest.mark.parametrize(("well", "again"), [((), False), (("orders",), True), (("catalog",), False)])
+def test_remedy_that_helped_is_taken_again_when_the_fault_comes_back(well: tuple[str, ...], again: bool) -> None:
+    """Well after the repair, and ill again: not the repair has failed (docs/adr/0027)."""
+    world = World()
+    world.seconds(4, DRIFT)
+    tried = Tried(
+        hypothesis=Hypothesis(target="orders", fault_class="config_drift", confidence=0.9),
+        outcome="check of plan version 1 failed",
+        well=well,
+    )
+    world.request(version=2, tried=(tried,))
+    world.seconds(5, DRIFT)
+    believed = world.proposal().plan.hypothesis
+    assert ((believed.target, believed.fault_class) == ("orders", "config_drift")) is again
+
+
+def test_remedy_that_helped_is_not_taken_again_while_its_device_is_well() -> None:
+    world = World()
+    looks: dict[str, Look] = {"catalog": {**DRIFT["orders"], "status": "ERROR"}, "loadgen": USERS_FAIL}
+    world.seconds(4, looks)
+    tried = Tried(
+        hypothesis=Hypothesis(target="catalog", fault_class="config_drift", confidence=0.9),
+        outcome="no",
+        well=("orders",),
+    )
+    world.request(version=2, tried=(tried,))
+    world.seconds(5, looks)
+    believed = world.proposal().plan.hypothesis
+    assert (believed.target, believed.fault_class) != ("catalog", "config_drift")
+
+
 def test_confirmation_that_failed_rules_out_every_name_of_the_same_remedy() -> None:
     world = World()
     looks: dict[str, Look] = {

@@ -379,3 +379,30 @@ def test_incident_whose_every_plan_was_tried_is_given_up_and_not_looped() -> Non
     [closed] = told.all_messages(IncidentClosed)
     assert closed.verdict == "unresolved"
     assert "did not help" in closed.reason
+
+
+def test_repair_after_which_its_device_was_well_may_be_taken_again_by_the_rulebook() -> None:
+    """The same configuration went wrong again before the check had ended (docs/adr/0027)."""
+    told = story(knows_relapses=True)
+    failed_once(told)
+    [request] = told.messages(PlanRequested)
+    assert [one.well for one in request.tried] == [("orders",)]
+    told.tell(proposed(plan(*LOOK_ACT, version=2, number=2)), after_s=10.0)
+    assert told.messages(PlanAccepted)
+
+
+def test_repair_after_which_its_device_was_well_is_not_taken_again_at_a_models_word() -> None:
+    told = story(knows_relapses=True)
+    failed_once(told)
+    told.tell(proposed(plan(*LOOK_ACT, version=2, number=2), origin="llm"), after_s=10.0)
+    assert [reason.code for reason in told.messages(PlanRejected)[0].reasons] == ["failed_before"]
+
+
+def test_repair_that_changed_nothing_has_made_nothing_well() -> None:
+    told = story(knows_relapses=True)
+    told.tell(proposed(plan(*LOOK_ACT)))
+    while orders := told.messages(Task):
+        told.tell(result(orders[0], changed=False, drifted=True, running=True, healthy=True))
+    told.tell(verified(1, ok=False))
+    [request] = told.messages(PlanRequested)
+    assert [one.well for one in request.tried] == [()]
