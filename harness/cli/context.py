@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from agents.runbook.errors import StoreError as RunbookStoreError
 from auditor_svc.errors import AuditError, ExportError, StoreDownError
 from broker.errors import BrokerDownError, BrokerError, JournalFullError, KeyringError, Refusal, SettingsError
 from deploy.embedded.errors import AlreadyUpError, HomeError, MissingServerError, NotUpError, PortInUseError, StackError
@@ -53,6 +54,7 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (HomeError, 2),
     (MissingServerError, 7),
     (StoreDownError, 7),
+    (RunbookStoreError, 7),
     (ExportError, 5),
     (AuditError, 1),
     (OSError, 1),
