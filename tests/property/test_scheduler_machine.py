@@ -143,13 +143,16 @@ class AnyJournal(RuleBasedStateMachine):
         self.story = Story(config(auto_approve="safe"))
         self.number = 0
         self.proposals: dict[tuple[str, int, int], Plan] = {}
-        """What was proposed first for an attempt: nothing else may be judged."""
+        """What was proposed for an attempt."""
         self.plans: dict[tuple[str, int], Plan] = {}
         self.ok: dict[str, dict[str, Result]] = {}
 
     def tell(self, message: Contract, after_s: float = 0.0) -> None:
         if isinstance(message, PlanProposed):
-            self.proposals.setdefault((message.incident, message.version, message.attempt), message.plan)
+            attempt = message.incident, message.version, message.attempt
+            if attempt in self.proposals:
+                return  # the journal keeps one message on this subject, also one that came before anybody waited for it
+            self.proposals[attempt] = message.plan
         self.story.tell(message, after_s)
         for accepted in self.story.messages(PlanAccepted):
             key = (accepted.incident, accepted.version)
@@ -240,6 +243,8 @@ class AnyJournal(RuleBasedStateMachine):
         if isinstance(message, PlanProposed):
             mine = active is not None and active.incident == message.incident
             if mine and active is not None and message.version <= len(active.asked):
+                return
+            if (message.incident, message.version, message.attempt) in self.proposals:
                 return
         if isinstance(message, Result) and any(one.task_id == message.task_id for one in self.orders()):
             return
