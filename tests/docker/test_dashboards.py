@@ -29,6 +29,7 @@ FILLED = {"$__rate_interval": "8s", "$__range": f"{RANGE_S}s"}
 NEEDS_A_LOST_WORKER = {"Until another worker has it"}
 """Panels that have a series and no number until a worker was lost with a task in hand."""
 SEEN_S = 30.0
+MAX_RUNS = 3
 
 
 class Prometheus:
@@ -73,11 +74,21 @@ def prometheus(stack: ComposeStack) -> Iterator[Prometheus]:
 
 @pytest.fixture(scope="module")
 def incident(whole_stack: ComposeStack) -> str:
-    """Run an incident; give its name."""
+    """Run an incident in which a metric agent is asked; give its name."""
     whole_stack.until_healthy()
-    ran = whole_stack.triage("run", SCENARIO, "--seed", "1", "--json", timeout_s=300.0)
-    assert ran.code == 0, (ran.err, ran.out[-2_000:])
-    return str(ran.json["incident"])
+    return run_with_metrics(whole_stack)
+
+
+def run_with_metrics(stack: ComposeStack) -> str:
+    """Run incidents until a metric agent was asked in one; give its name. A plan does without where a busy machine
+    leaves the users' traffic unmeasured just then."""
+    for seed in range(1, MAX_RUNS + 1):
+        ran = stack.triage("run", SCENARIO, "--seed", str(seed), "--json", timeout_s=300.0)
+        assert ran.code == 0, (ran.err, ran.out[-2_000:])
+        incident = str(ran.json["incident"])
+        if sources_of(stack, incident):
+            return incident
+    raise AssertionError(f"no plan of {MAX_RUNS} runs asked a metric agent")
 
 
 def filled_in(expr: str, variables: dict[str, str]) -> str:
@@ -166,18 +177,15 @@ def sources_of(stack: ComposeStack, incident: str) -> list[str]:
 
 
 def test_metric_agents_ask_prometheus(stack: ComposeStack, incident: str) -> None:
-    found = sources_of(stack, incident)
-    assert found
-    assert set(found) == {"source: prometheus"}
+    assert set(sources_of(stack, incident)) == {"source: prometheus"}
 
 
 def test_without_prometheus_the_journal_answers_and_the_result_says_so(stack: ComposeStack) -> None:
     stack.run("stop", "prometheus")
     try:
-        ran = stack.triage("run", SCENARIO, "--seed", "2", "--json", timeout_s=300.0)
+        incident = run_with_metrics(stack)
     finally:
         stack.run("up", "--detach", "--wait", "--no-build", "--no-deps", "prometheus")
-    assert ran.code == 0, (ran.err, ran.out[-2_000:])
-    assert set(sources_of(stack, ran.json["incident"])) == {"source: journal"}
-    rows = [row["payload"] for row in stack.journal(ran.json["incident"]) if row.get("type") == "result"]
+    assert set(sources_of(stack, incident)) == {"source: journal"}
+    rows = [row["payload"] for row in stack.journal(incident) if row.get("type") == "result"]
     assert all("from the journal, because prometheus" in row["out"] for row in rows if row["kind"] == "metric")
