@@ -22,7 +22,7 @@ MAX_PICTURE = 200_000
 MAX_ANIMATED = 3_000_000
 """Largest files, bytes: a README loads all of them."""
 SHOWN = {
-    "overview-dark": "#/overview",
+    "topology-dark": "#/topology",
     "plan-light": "#/plan?incident=inc-a1&task=t3",
     "timeline-light": "#/timeline?seq=40",
     "approvals-dark": "#/approvals",
