@@ -77,6 +77,7 @@ def planner_config(settings: Settings, inventory: Inventory) -> PlannerConfig:
         asks_again=True,
         recalls=True,
         doubts_silence=True,
+        settles_only_near=True,
         max_prompt_tokens=PROMPT_TOKENS,
     )
 

@@ -114,8 +114,8 @@ def _weighed(picture: Picture, request: PlanRequested, answer: Answer, time_us: 
     chosen = best(picture)
     leader = chosen[0] if chosen else None
     agreed = leader is not None and (leader.target.name, leader.fault_class) == (cause.target, cause.fault_class)
-    if leader is not None and not agreed and is_clear(picture, leader):
-        return rulebook_leads(picture, request, leader, cause, repairs, time_us)
+    if chosen is not None and not agreed and is_clear(picture, chosen[0], cause):
+        return rulebook_leads(picture, request, chosen, cause, repairs, time_us)
     rival = None if agreed or leader is None else differing(picture, leader, cause)
     tasks = diagnosis(picture) if cause.fault_class == "none" and rival is None else tasks_for(picture, cause, rival)
     if not tasks:

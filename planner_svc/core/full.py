@@ -40,8 +40,8 @@ def written(picture: Picture, request: PlanRequested, draft: Draft, time_us: int
     leader = chosen[0] if chosen else None
     agreed = leader is not None and (leader.target.name, leader.fault_class) == (cause.target, cause.fault_class)
     differs = leader if leader is not None and not agreed and differing(picture, leader, cause) else None
-    if differs is not None and is_clear(picture, differs):
-        return _led(rulebook_leads(picture, request, differs, cause, draft.repairs.made, time_us), draft)
+    if chosen is not None and differs is not None and is_clear(picture, differs, cause):
+        return _led(rulebook_leads(picture, request, chosen, cause, draft.repairs.made, time_us), draft)
     _must_have_causes(picture, draft, cause)
     tasks, more = guarded(picture, draft, cause.fault_class, _other_look(picture, differs))
     hypothesis, remark = believed(cause, draft.confidence, leader, agreed)

@@ -107,28 +107,40 @@ def believed(cause: Cause, sure: float, leader: Candidate | None, agreed: bool) 
     return hypothesis, remark
 
 
-def is_clear(picture: Picture, leader: Candidate) -> bool:
-    """Tell whether the rulebook's cause stands far above every other repair: then it leads (docs/adr/0012)."""
+def is_clear(picture: Picture, leader: Candidate, cause: Cause) -> bool:
+    """Tell whether the rulebook's cause leads against a model's that differs (docs/adr/0012): it stands far above every
+    other repair; or, where two repairs are near each other, far above what the model names, which then settles nothing
+    between them."""
     margin = picture.config.clear_margin
     if margin is None or leader.score < picture.config.sure:
         return False
-    others = (c for c in rank(picture) if not same_repair(picture, leader, c.target.name, c.fault_class))
+    others = [c for c in rank(picture) if not same_repair(picture, leader, c.target.name, c.fault_class)]
+    if picture.config.settles_only_near:
+        others = [c for c in others if (c.target.name, c.fault_class) == (cause.target, cause.fault_class)]
     return leader.score - max((other.score for other in others), default=0.0) >= margin
 
 
 def rulebook_leads(
-    picture: Picture, request: PlanRequested, leader: Candidate, cause: Cause, repairs: tuple[str, ...], time_us: int
+    picture: Picture,
+    request: PlanRequested,
+    chosen: tuple[Candidate, tuple[PlanTask, ...]],
+    cause: Cause,
+    repairs: tuple[str, ...],
+    time_us: int,
 ) -> PlanProposed:
-    """Return the rulebook's plan, with the model's cause confirmed beside it: the tag says if a model had a part."""
-    rival = None if cause.fault_class == "none" or differing(picture, leader, cause) is None else cause
+    """Return the rulebook's plan; unless it confirms a near cause of its own already, the model's is confirmed beside
+    it. The tag says if a model had a part."""
+    leader, own = chosen
     alone = tasks_for(picture, cause_of(leader))
-    tasks = tasks_for(picture, cause_of(leader), rival) or alone or diagnosis(picture)
+    rival = None if cause.fault_class == "none" or differing(picture, leader, cause) is None else cause
+    tasks = own if own != alone else tasks_for(picture, cause_of(leader), rival) or own
+    has_part = tasks != own
     said = f"the model names {cause.target} {cause.fault_class}"
-    part = "its cause is confirmed beside" if tasks != alone else "it has no part in the plan"
+    part = "its cause is confirmed beside" if has_part else "it has no part in the plan"
     remark = f"{said}; the rulebook leads clearly ({leader.score:.2f}): {part}"
     both = wanted_by_both(picture, tasks, cause, leader)
     proposal = proposed(picture, request, leader.hypothesis(), tasks, "rulebook", time_us, (*repairs, remark))
-    tag: DecisionTag = "DETERMINISTIC" if tasks == alone else "LLM_DECISION"
+    tag: DecisionTag = "LLM_DECISION" if has_part else "DETERMINISTIC"
     return proposal.model_copy(update={"decision_tag": tag, "filled": (COMPILED,), "agreed": both})
 
 

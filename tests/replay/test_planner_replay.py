@@ -32,8 +32,8 @@ PLAN = (
 
 def shipped(mode: Literal["hypothesis", "full"]) -> PlannerConfig:
     """Return the configuration that the role's shell makes."""
-    more = {"templates": newest_templates(), "clear_margin": CLEAR_MARGIN, "asks_again": True}
-    return config("auto").model_copy(update={"mode": mode, **more})
+    more = {"clear_margin": CLEAR_MARGIN, "asks_again": True, "settles_only_near": True}
+    return config("auto").model_copy(update={"mode": mode, "templates": newest_templates(), **more})
 
 
 def journal(seed: int, given: PlannerConfig | None = None) -> World:
@@ -106,7 +106,7 @@ def test_configuration_from_before_templates_decides_as_it_did() -> None:
     """Its recordings hold a configuration without the newer fields, and messages without theirs."""
     world = journal(2)
     fields = json.loads(world.machine.config.encode())
-    for gone in ("templates", "clear_margin", "asks_again", "max_prompt_tokens"):
+    for gone in ("templates", "clear_margin", "asks_again", "settles_only_near", "max_prompt_tokens"):
         del fields[gone]
     machine = PlannerMachine(PlannerConfig.decode(json.dumps(fields).encode()))
     _, commands = replay(machine, machine.initial(), world.events)

@@ -21,6 +21,8 @@ DRIFT: dict[str, Look] = {
 }
 VAGUE: dict[str, Look] = {"catalog": {"status": "WARN"}, "loadgen": USERS_FAIL}
 POISON: dict[str, Look] = {"catalog": {"status": "ERROR", "error_code": "JSONDecodeError"}, "loadgen": USERS_FAIL}
+HANGS: dict[str, Look] = {"orders": {**UNANSWERED, "error_code": "TIMEOUT"}, "loadgen": USERS_FAIL}
+"""Two rules lie near each other here: the process hangs, or it is allowed less than it needs."""
 Mode = Literal["hypothesis", "full"]
 
 
@@ -292,6 +294,29 @@ def test_model_that_says_none_has_no_part_in_a_plan_that_the_rulebook_leads() ->
 def test_model_leads_where_the_rulebook_is_not_clear() -> None:
     proposal = proposal_for(closed("shop-db", "process_down"), VAGUE, "hypothesis")
     assert (proposal.origin, proposal.plan.hypothesis.target) == ("llm", "shop-db")
+
+
+def test_model_that_names_neither_of_two_near_causes_does_not_settle_between_them() -> None:
+    proposal = proposal_for(closed("orders", "config_drift"), HANGS, "hypothesis")
+    hypothesis = proposal.plan.hypothesis
+    assert (proposal.origin, hypothesis.target, hypothesis.fault_class) == ("rulebook", "orders", "process_hung")
+    assert any("the rulebook leads clearly" in remark for remark in proposal.repairs)
+
+
+def test_rulebook_that_confirms_two_near_causes_keeps_both_and_the_model_has_no_part() -> None:
+    by_model = proposal_for(closed("shop-mq", "process_down"), HANGS, "hypothesis")
+    alone = World(PlannerMachine(asking_config("hypothesis").model_copy(update={"mode": "rulebook"})))
+    alone.seconds(5)
+    alone.seconds(3, HANGS)
+    alone.request()
+    alone.seconds(12, HANGS)
+    assert by_model.plan.tasks == alone.proposal().plan.tasks
+    assert by_model.decision_tag == "DETERMINISTIC"
+
+
+def test_model_that_names_one_of_two_near_causes_leads_with_it() -> None:
+    proposal = proposal_for(closed("orders", "resource_limit"), HANGS, "hypothesis")
+    assert (proposal.origin, proposal.plan.hypothesis.fault_class) == ("llm", "resource_limit")
 
 
 def test_difference_that_would_not_fit_drops_looks_instead_of_a_confirmation() -> None:
