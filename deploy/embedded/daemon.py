@@ -19,6 +19,7 @@ from services.platform.embedded.sections import Section, render_main, render_pro
 
 START_TIMEOUT_S = 20.0
 LEFTOVER_GRACE_S = 4.0
+DATABASES = ("audit-db", "shop-db")
 
 
 def render_config(layout: Layout, sections: Iterable[Section]) -> str:
@@ -51,9 +52,13 @@ def start_supervisord(layout: Layout, environment: Mapping[str, str]) -> None:
 
 
 def leftovers(layout: Layout) -> list[psutil.Process]:
-    """Return every living process of this stack, supervisord included, by the marker in its environment."""
+    """Return every living process of this stack, supervisord included, by the marker in its environment; those of a
+    database, which hide theirs and keep its memory in use when its first process is killed, by where they work."""
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    return [item for item in processes.carrying({STACK_MARKER: str(layout.root)}) if item.pid not in own]
+    databases = {str(layout.data(name)) for name in DATABASES}
+    found = {item.pid: item for item in processes.carrying({STACK_MARKER: str(layout.root)})}
+    found |= {item.pid: item for item in processes.working_in(databases, "postgres")}
+    return [item for pid, item in found.items() if pid not in own]
 
 
 def end_leftovers(layout: Layout) -> int:

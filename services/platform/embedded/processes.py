@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import psutil
 
@@ -37,6 +37,17 @@ def carrying(variables: Mapping[str, str]) -> Iterator[psutil.Process]:
             if found:
                 yield psutil.Process(pid)
         except (OSError, *GONE):
+            continue
+
+
+def working_in(folders: Container[str], name: str) -> Iterator[psutil.Process]:
+    """Find every process of this name whose working directory is one of these. PostgreSQL's children write their titles
+    over their environment and lead sessions of their own, so that this is what tells whose they are."""
+    for process in psutil.process_iter():
+        try:
+            if process.name() == name and process.cwd() in folders:
+                yield process
+        except (OSError, *UNREADABLE):
             continue
 
 
