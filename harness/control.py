@@ -24,6 +24,7 @@ from broker.contracts.incident import (
     Source,
 )
 from broker.contracts.inventory import Inventory
+from broker.contracts.telemetry import Telemetry
 from broker.envelope import Signer
 from broker.errors import BrokerDownError, Refusal, UnknownKeyVersionError
 from broker.gate import Gate, Trusted
@@ -145,6 +146,16 @@ class ControlPlane:
                     with suppress(Refusal):
                         found.append(gate.admit(item))
         return wishes(one.event() for one in sorted(found, key=lambda one: one.stored.seq))
+
+    async def telemetry(self, device: str) -> Telemetry | None:
+        """Return the newest that the sensors said of a device; None if nothing was, or nothing that can be believed."""
+        item = await self.broker.last(f"triage.telemetry.{device}")
+        if item is None:
+            return None
+        with suppress(Refusal):
+            message = Gate(self.keyring).admit(item).message
+            return message if isinstance(message, Telemetry) else None
+        return None
 
     async def _admit(self, gate: Gate, item: Stored, keys: _KeyFile) -> Trusted:
         """Admit a message; one under a key version that came after we did is tried again with the keys of now."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from broker.runtime.settings import load_settings
 from broker.runtime.snapshot import head_of
 from harness.cli.context import exit_code, sentence
-from harness.control import connect
+from harness.control import ControlPlane, connect
 from harness.errors import ConflictError, ModelDownError, StackDownError
 from harness.machines import VERSIONS
 from harness.oracle import Oracle
@@ -29,6 +29,9 @@ from planner_svc.llm_client import open_client
 PATIENCE_S = 60.0
 """How long a world may take to be as before by itself: agents come back, incidents are closed."""
 POLL_S = 0.5
+FORGETTING_S = 12.0
+"""How long services may take to forget the last error they had: they tell of it for 10 s, and the next fault's
+planner would hear of the last one's errors."""
 
 
 class Ground:
@@ -101,7 +104,21 @@ class Ground:
             if time.monotonic() > deadline:
                 return left
             await asyncio.sleep(POLL_S)
+        await self._forgotten()
         return ()
+
+    async def _forgotten(self) -> None:
+        """Wait until nobody tells of an error any more, or for as long as it takes to forget one: a busy machine always
+        has a new one to tell of."""
+        deadline = time.monotonic() + min(FORGETTING_S, self._patience_s)
+        try:
+            async with connect(self._stack.home) as control:
+                while await _remembers(control):
+                    if time.monotonic() > deadline:
+                        return
+                    await asyncio.sleep(POLL_S)
+        except Exception as error:
+            _said(error)
 
     async def _left(self) -> tuple[str, ...]:
         """Return what is not as before, one sentence each. What cannot be looked at is not as before."""
@@ -124,6 +141,11 @@ class Ground:
         if not served.ok:
             found.append(f"users are not served: {served.detail}")
         return tuple(found)
+
+
+async def _remembers(control: ControlPlane) -> bool:
+    newest = [await control.telemetry(device.name) for device in control.inventory.devices]
+    return any(one is not None and one.error_code is not None for one in newest)
 
 
 def _said(error: Exception) -> str:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from broker.contracts.telemetry import Telemetry
 from deploy.embedded.errors import StackError
 from deploy.status import ProgramStatus, StackStatus
 from harness.errors import ConflictError, StackDownError
@@ -25,6 +26,7 @@ from injector.errors import NotHealedError
 from injector.fault import Spec
 from injector.journal import OpenFault
 from services.platform.port import Workload
+from tests.support.planner_world import sample, shop
 
 ORDERS = Workload("orders", True, "running", 7, 1, 0, ())
 AGENT = ProgramStatus("log-agent-1", "role", "RUNNING", 9, True, "answers", 1, None, 0)
@@ -48,7 +50,9 @@ class FakeStack:
         self.blind: Exception | None = None
         self.served = True
         self.half_up = False
-        self.inventory = None
+        self.inventory = shop()
+        self.errors: list[str | None] = []
+        """What catalog tells of, asked again and again."""
         self.broker = self
 
     async def up(self, *, progress: object, schedulers: int | None = None) -> None:
@@ -98,6 +102,13 @@ class FakeStack:
 
     async def open_incidents(self) -> set[str]:
         return self.incidents
+
+    async def telemetry(self, device: str) -> Telemetry | None:
+        if device != "catalog":
+            return None
+        self.done += ["heard"] if self.errors else []
+        error = self.errors.pop(0) if self.errors else None
+        return sample("catalog", 1_000_000, {"error_code": error})
 
     async def served_now(self) -> Clause:
         return Clause("users are served", self.served, "80.0% of 100 requests good")
@@ -175,6 +186,26 @@ async def test_what_does_not_come_back_by_itself_has_the_stack_brought_up_anew_a
     found = await ground.tidy()
     assert (found.proved, found.restarted, stack.done) == (True, True, ["down", "up"])
     assert words in found.left
+
+
+@pytest.mark.asyncio
+async def test_what_one_run_leaves_services_telling_of_is_not_heard_by_the_planner_of_the_next(
+    stack: FakeStack,
+) -> None:
+    """They tell of their last error for ten seconds, whatever is wrong with them meanwhile."""
+    ground = Ground(as_deployment(stack), silent, patience_s=30.0)
+    await ground.prepare()
+    stack.errors = ["JSONDecodeError", "JSONDecodeError", None]
+    found = await ground.tidy()
+    assert (found.proved, found.left, stack.done) == (True, (), ["heard"] * 3)
+
+
+@pytest.mark.asyncio
+async def test_services_that_always_have_a_new_error_to_tell_of_hold_nobody_up(stack: FakeStack) -> None:
+    ground = await prepared(stack)
+    stack.errors = ["TimeoutError"] * 5
+    assert (await ground.tidy()).proved
+    assert stack.errors
 
 
 @pytest.mark.asyncio
