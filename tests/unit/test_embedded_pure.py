@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,11 @@ from deploy.status import ProgramStatus, StackStatus, Tier
 from deploy.vault import ensure_passphrase, ensure_secrets, read_secrets
 from services.inventory.ports import DEFAULT_BASE, OFFSETS, port
 from services.platform.embedded.drift import command_drift, environment_drift
+from services.platform.embedded.home import Home
 from services.platform.embedded.sections import Section, quote, render_program
-from services.platform.embedded.world import Program, load_world
+from services.platform.embedded.supervisor import ProgramInfo
+from services.platform.embedded.view import _workload
+from services.platform.embedded.world import Program, World, load_world
 from services.platform.ledger import Ledger, Row
 from services.platform.port import Drift, PlatformDownError
 
@@ -66,6 +70,21 @@ def test_a_launched_program_may_show_either_command_line() -> None:
     assert command_drift(launched, ("python", "-m", "web")) == []
     assert command_drift(launched, ("web", "-D", "x")) == []
     assert command_drift(launched, ("web", "-D", "y")) == [Drift("command", "web", "python -m web", "web -D y")]
+
+
+@pytest.mark.parametrize("pid", [None, os.getpid()], ids=["between two starts", "between fork and exec"])
+def test_what_a_process_that_ends_at_every_start_was_given_is_compared_whenever_it_is_looked_at(
+    pid: int | None, tmp_path: Path
+) -> None:
+    """Else it would count as declared at the moments at which none of its short lives is met."""
+    given = ProgramInfo("web", "STARTING", pid, 1, "", 1.0, 3, {**WEB.environment, "HOST": "nowhere"}, ("python", "x"))
+    found = _workload(Home(tmp_path), World(base_environment={}, programs=(WEB,)), WEB, given, {})
+    assert found.drift == (
+        Drift("command", "web", "python -m web", "python x"),
+        Drift("environment", "HOST", "db", "nowhere"),
+    )
+    declared = replace(given, environment=dict(WEB.environment), command=WEB.command)
+    assert _workload(Home(tmp_path), World(base_environment={}, programs=(WEB,)), WEB, declared, {}).drift == ()
 
 
 # -- supervisor configuration

@@ -125,7 +125,6 @@ def _workload(
     home: Home, world: World, program: Program, info: ProgramInfo, faults: Mapping[str, LinkFault]
 ) -> Workload:
     kernel = _look(home, program, info)
-    running = kernel.environment is not None
     return Workload(
         name=program.name,
         managed=program.managed,
@@ -133,7 +132,7 @@ def _workload(
         pid=info.pid,
         started_at_us=int(info.started_s * 1_000_000) if info.pid else None,
         restarts=max(0, info.starts - 1),
-        drift=_drift(world, program, info, kernel, faults) if running or info.pid is None else (),
+        drift=_drift(world, program, info, kernel, faults),
     )
 
 
@@ -150,6 +149,8 @@ def _state(info: ProgramInfo, kernel: _Kernel) -> State:
 def _drift(
     world: World, program: Program, info: ProgramInfo, kernel: _Kernel, faults: Mapping[str, LinkFault]
 ) -> tuple[Drift, ...]:
+    """Compare what runs with what is declared; where nothing of ours runs at this moment, what it was given to start
+    with: a process that ends at once, at every start, is seldom met alive."""
     base = world.base_environment
     actual = kernel.environment if kernel.environment is not None else {**base, **info.environment}
     return (
