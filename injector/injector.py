@@ -12,7 +12,7 @@ from injector.errors import NoEvidenceError, NotHealedError, NotHereError, NotOp
 from injector.fault import Evidence, Spec, World
 from injector.journal import FaultJournal, OpenFault
 from injector.registry import check
-from services.platform.port import PlatformError
+from services.platform.port import PlatformError, VerbFailedError
 
 EVIDENCE_TIMEOUT_S = 8.0
 POLL_S = 0.1
@@ -77,8 +77,7 @@ class Injector:
             NotOpenError: no such fault. NoEvidenceError, WorldError: it could not be mended; it stays open.
         """
         record = self._journal.get(fault_id)
-        with _named(record.spec):
-            await check(record.spec).heal(self._world, record.spec)
+        await self._mend(record.spec)
         await self._await_evidence(record.spec, present=False)
         self._journal.close(record)
         return record
@@ -115,6 +114,18 @@ class Injector:
     def open(self) -> tuple[OpenFault, ...]:
         """Return what the journal of faults holds."""
         return tuple(self._journal)
+
+    async def _mend(self, spec: Spec) -> None:
+        """Mend, again and again while the platform cannot: a server that was started just now does not answer yet."""
+        deadline = time.monotonic() + EVIDENCE_TIMEOUT_S
+        while True:
+            try:
+                with _named(spec):
+                    return await check(spec).heal(self._world, spec)
+            except WorldError as error:
+                if not isinstance(error.__cause__, VerbFailedError) or time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(POLL_S)
 
     async def _await_evidence(self, spec: Spec, *, present: bool) -> None:
         deadline = time.monotonic() + EVIDENCE_TIMEOUT_S

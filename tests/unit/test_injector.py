@@ -209,6 +209,30 @@ async def test_a_cache_that_does_not_answer_is_one_sentence(tmp_path: Path, name
         await subject.evidence(Spec(name, "shop-cache"))
 
 
+class SlowWorld(FakeFaults):
+    """A server that needs a while before it does what it is told."""
+
+    refusals = 3
+
+    async def start(self, name: str) -> None:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise VerbFailedError(f"{name} does not answer: connection refused")
+        await super().start(name)
+
+
+@pytest.mark.asyncio
+async def test_healing_waits_for_a_server_that_was_started_only_just_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.0)
+    world = SlowWorld()
+    subject = injector(tmp_path, world)
+    opened = await subject.inject(Spec("service_stopped", "orders"))
+    await subject.heal(opened.id)
+    assert (world.refusals, subject.open()) == (-1, ())
+
+
 class StubbornWorld(FakeFaults):
     """One workload that never starts again, and one on which the platform breaks."""
 
