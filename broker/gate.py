@@ -27,7 +27,6 @@ down for an hour must still end what was waiting. What it must not be is early.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgpack
@@ -55,8 +54,7 @@ _DUE_PREFIX: Final = DUE.removesuffix(">")
 _US: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Trusted:
+class Trusted(NamedTuple):
     """A message that passed every check, with where it stood and what it was wrapped in."""
 
     stored: Stored
@@ -65,14 +63,8 @@ class Trusted:
 
     def event(self) -> Event:
         """Return it as a machine sees it."""
-        return Event(
-            seq=self.stored.seq,
-            time_us=self.stored.time_us,
-            subject=self.stored.subject,
-            payload=self.message,
-            sender=self.envelope.sender,
-            tag=self.envelope.tag,
-        )
+        stored, envelope = self.stored, self.envelope
+        return Event(stored.seq, stored.time_us, stored.subject, self.message, envelope.sender, envelope.tag)
 
 
 class _Seen(NamedTuple):
@@ -177,23 +169,25 @@ class Gate:
             )
 
     def _remember(self, envelope: Envelope, stored: Stored, *, due: bool) -> None:
-        before = self._seen.get(envelope.nonce)
+        seq, nonce, before = stored.seq, envelope.nonce, self._seen.get(envelope.nonce)
         # Fresh until ts + TTL + skew, and ts is at most one skew ahead of the broker's own time.
         forget_us = stored.time_us + round(envelope.ttl_s * _US) + 2 * self._skew_us
-        self._seen[envelope.nonce] = _Seen(
-            seq=stored.seq if not due else before.seq if before else 0,
-            due_seq=stored.seq if due else before.due_seq if before else 0,
-            forget_us=max(forget_us, before.forget_us if before else 0),
-        )
-        heapq.heappush(self._expiry, (forget_us, envelope.nonce))
+        if before is None:
+            self._seen[nonce] = _Seen(0, seq, forget_us) if due else _Seen(seq, 0, forget_us)
+        else:
+            place = (before.seq, seq) if due else (seq, before.due_seq)
+            self._seen[nonce] = _Seen(*place, max(forget_us, before.forget_us))
+        heapq.heappush(self._expiry, (forget_us, nonce))
         self._broker_us = max(self._broker_us, stored.time_us)
-        self._forget()
+        if self._expiry[0][0] < self._broker_us:
+            self._forget()
 
     def _forget(self) -> None:
-        while self._expiry and self._expiry[0][0] < self._broker_us:
-            _, nonce = heapq.heappop(self._expiry)
+        expiry, now_us = self._expiry, self._broker_us
+        while expiry and expiry[0][0] < now_us:
+            _, nonce = heapq.heappop(expiry)
             entry = self._seen.get(nonce)
-            if entry is not None and entry.forget_us < self._broker_us:
+            if entry is not None and entry.forget_us < now_us:
                 del self._seen[nonce]
 
 

@@ -169,10 +169,10 @@ def _draft(path: Path) -> Path:
 
 def link(previous: bytes, stored: Stored) -> bytes:
     """Return the chain value after one more event."""
-    place = f"{stored.seq} {stored.time_us} {stored.relayed:d}".encode()
+    place = b"%d %d %d" % (stored.seq, stored.time_us, stored.relayed)
     subject, data = stored.subject.encode(), stored.data
-    framed = _LENGTH.pack(len(place)) + place + _LENGTH.pack(len(subject)) + subject + _LENGTH.pack(len(data))
-    return hashlib.sha256(previous + framed + data).digest()
+    framed = _LENGTH.pack(len(place)), place, _LENGTH.pack(len(subject)), subject, _LENGTH.pack(len(data))
+    return hashlib.sha256(b"".join((previous, *framed, data))).digest()
 
 
 class Recording:

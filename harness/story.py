@@ -5,7 +5,7 @@ It is made to be shown, so no text in it drives a terminal (`harness/terminal.py
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from broker.contracts.control import ApprovalDenied, ApprovalExpired, ApprovalGranted, ApprovalRequested
@@ -91,7 +91,7 @@ class Story:
             return True
         if getattr(message, "incident", None) != self.incident:
             return False
-        event = replace(event, payload=visible_throughout(message))
+        event = event._replace(payload=visible_throughout(message))
         self._see_incident(event, at)
         self._see_plan(event)
         self._see_approval(event)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -42,6 +42,11 @@ CleanText = Annotated[str, AfterValidator(_no_control_characters)]
 """Text that people or software wrote: no control characters but newline and tab."""
 
 
+_new = object.__new__
+_set = object.__setattr__
+"""How pydantic's own copy makes a value, past the refusal to change a frozen one."""
+
+
 class Frozen(BaseModel):
     """An immutable value: unknown fields refused, no NaN, no silent conversion of types."""
 
@@ -55,16 +60,23 @@ class Frozen(BaseModel):
         """Return a copy with some fields replaced, unchecked, as pydantic's own does it.
 
         Machines make every state this way, several for each message of the journal, so it takes the short way: a value
-        of ours has neither extra fields nor private ones that would have to be copied.
+        of ours has neither extra fields nor private ones that would have to be copied. What was derived from the fields
+        (`cached_property`) is derived anew.
         """
         if deep or self.__pydantic_private__ is not None:
             return super().model_copy(update=update, deep=deep)
-        copied = type(self).__new__(type(self))
-        changes = update or {}
-        object.__setattr__(copied, "__dict__", {**self.__dict__, **changes})
-        object.__setattr__(copied, "__pydantic_fields_set__", {*self.__pydantic_fields_set__, *changes})
-        object.__setattr__(copied, "__pydantic_extra__", None)
-        object.__setattr__(copied, "__pydantic_private__", None)
+        cls, values, given = self.__class__, self.__dict__.copy(), self.__pydantic_fields_set__
+        copied = _new(cls)
+        if len(values) > len(cls.__pydantic_fields__):
+            values = {name: values[name] for name in cls.__pydantic_fields__}
+        if update:
+            values.update(update)
+            # Nobody changes the set of a frozen value, so that a copy may share it.
+            given = given if given.issuperset(update) else given.union(update)
+        _set(copied, "__dict__", values)
+        _set(copied, "__pydantic_fields_set__", given)
+        _set(copied, "__pydantic_extra__", None)
+        _set(copied, "__pydantic_private__", None)
         return copied
 
     @classmethod
@@ -75,7 +87,7 @@ class Frozen(BaseModel):
             SchemaError: the bytes are not a value of this type; the text names the first wrong field.
         """
         try:
-            return cls.model_validate_json(data)
+            return cast(Self, cls.__pydantic_validator__.validate_json(data))
         except ValidationError as error:
             raise SchemaError(cls.__name__, describe(error)) from error
 

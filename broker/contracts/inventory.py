@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -53,9 +54,14 @@ class Inventory(Frozen):
                 raise ValueError(f"{device.name} depends on unknown devices: {', '.join(sorted(missing))}")
         return self
 
+    @cached_property
+    def by_name(self) -> dict[str, Device]:
+        """Return every device by its name, in the order of declaration."""
+        return {device.name: device for device in self.devices}
+
     def get(self, name: str) -> Device | None:
         """Return the device of that name, or None."""
-        return next((device for device in self.devices if device.name == name), None)
+        return self.by_name.get(name)
 
     def names(self) -> tuple[str, ...]:
         """Return all names in the order of declaration."""

@@ -7,15 +7,14 @@ source, no environment and no network; the host feeds it and publishes what it r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from broker.contracts.base import Contract, Frozen
 from broker.contracts.control import Timer
 from broker.contracts.plan import DecisionTag
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One trusted message of the journal."""
 
     seq: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field
@@ -47,10 +48,32 @@ class MonitorConfig(Frozen):
     max_deviations: Annotated[int, Field(ge=1)] = 100
     """Most deviations said in one incident."""
 
-    @property
+    @cached_property
     def traffic(self) -> Device | None:
         """The device that measures what users see, or None."""
         return next((device for device in self.inventory.devices if device.kind == "traffic"), None)
+
+    # Every sample of every device is held against these, in the broker's microseconds.
+
+    @cached_property
+    def down_after_us(self) -> int:
+        """Return `down_after_s` in microseconds."""
+        return micro(self.down_after_s)
+
+    @cached_property
+    def sensing_gap_us(self) -> int:
+        """Return `sensing_gap_s` in microseconds."""
+        return micro(self.sensing_gap_s)
+
+    @cached_property
+    def restart_gap_us(self) -> int:
+        """Return `restart_gap_s` in microseconds."""
+        return micro(self.restart_gap_s)
+
+    @cached_property
+    def window_us(self) -> int:
+        """Return how long after a repair its first sample can be measured that proves it, in microseconds."""
+        return micro(self.inventory.objective.window_s + self.probe_lag_s)
 
 
 def micro(seconds: float) -> int:

@@ -8,8 +8,6 @@ never compared with anything.
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 from broker.contracts.inventory import Device, Objective
 from broker.contracts.monitor import DeviationKind
 from broker.contracts.telemetry import Telemetry
@@ -48,68 +46,71 @@ def observe(config: MonitorConfig, state: MonitorState, sample: Telemetry, now_u
     device = config.inventory.get(sample.device_id)
     if device is None:
         return state
-    heard = _heard(config, state, now_us)
-    devices = dict(heard.get("devices", state.devices))
-    devices[device.name] = _sampled(config, device, devices.get(device.name, ABSENT), sample, now_us)
-    # This runs for every sample of every device: whoever cannot have been silent is not looked at any closer.
-    sensing_since = heard.get("sensing_since_us", state.sensing_since_us)
-    silent_before = now_us - micro(config.down_after_s)
-    for other in config.inventory.devices:
-        item = devices.setdefault(other.name, ABSENT)
-        if other is not device and sensing_since < silent_before and (item.last_us or 0) < silent_before:
-            devices[other.name] = _silenced(config, item, now_us)
-    calm_since: int | None = now_us if state.calm_since_us is None else state.calm_since_us
-    if any(item.streak is not None for item in devices.values()):
-        calm_since = None
-    return state.model_copy(update={**heard, "devices": devices, "calm_since_us": calm_since})
+    if state.heard_us is None or now_us - state.heard_us > config.sensing_gap_us:
+        state = _after_gap(config, state, now_us)
+    name, devices = device.name, state.devices.copy()
+    sampled = devices[name] = _sampled(config, device, devices.get(name, ABSENT), sample, now_us)
+    silenced = _silence(config, devices, name, state.sensing_since_us, now_us)
+    calm_since = state.calm_since_us
+    if calm_since is None or silenced or sampled.streak is not None:
+        deviates = any(item.streak is not None for item in devices.values())
+        calm_since = None if deviates else now_us
+    return state.model_copy(update={"heard_us": now_us, "devices": devices, "calm_since_us": calm_since})
 
 
-class _Heard(TypedDict, total=False):
-    """What a sample changes before it is looked at."""
-
-    heard_us: int
-    sensing_since_us: int
-    started_us: int
-    devices: dict[str, DeviceState]
-
-
-def _heard(config: MonitorConfig, state: MonitorState, now_us: int) -> _Heard:
-    """Note that the sensors speak; after a gap in which all were silent, nobody's silence counts."""
-    update: _Heard = {"heard_us": now_us}
-    gap = None if state.heard_us is None else now_us - state.heard_us
-    if gap is None or gap > micro(config.sensing_gap_s):
-        update["sensing_since_us"] = now_us
-    if gap is None or gap > micro(config.restart_gap_s):
+def _after_gap(config: MonitorConfig, state: MonitorState, now_us: int) -> MonitorState:
+    """Note that the sensors speak after a gap in which all were silent: nobody's silence counts."""
+    update: dict[str, object] = {"sensing_since_us": now_us}
+    if state.heard_us is None or now_us - state.heard_us > config.restart_gap_us:
         update["started_us"] = now_us
         update["devices"] = {
             name: item.model_copy(update={"seen_ok": False, "streak": None}) for name, item in state.devices.items()
         }
-    return update
+    return state.model_copy(update=update)
+
+
+def _silence(
+    config: MonitorConfig, devices: dict[str, DeviceState], speaker: str, sensing_since_us: int, now_us: int
+) -> bool:
+    """Count every other device that was silent for too long as down, in `devices`; tell whether one was.
+
+    This runs for every sample of every device: whoever cannot have been silent is not looked at any closer.
+    """
+    silent_before = now_us - config.down_after_us
+    nobody = sensing_since_us >= silent_before
+    found = False
+    for name in config.inventory.by_name:
+        item = devices.get(name)
+        if item is None:
+            item = devices[name] = ABSENT
+        if nobody or name == speaker or (item.last_us or 0) >= silent_before:
+            continue
+        devices[name] = _silenced(config, item, now_us)
+        found = True
+    return found
 
 
 def _sampled(config: MonitorConfig, device: Device, old: DeviceState, sample: Telemetry, now_us: int) -> DeviceState:
+    metrics, status = sample.metrics, sample.status
     problem = problem_of(device, sample, config.inventory.objective)
-    measured = device.kind != "traffic" or sample.metrics.success_ratio is not None
-    metrics = sample.metrics
+    measured = device.kind != "traffic" or metrics.success_ratio is not None
     return old.model_copy(
         update={
             "last_us": now_us,
-            "status": sample.status,
+            "status": status,
             "success_ratio": metrics.success_ratio,
             "latency_ms": metrics.latency_ms,
             "request_rate": metrics.request_rate,
             "error_code": sample.error_code,
             "note": sample.note,
-            "below_ok": 0 if sample.status == "OK" else old.below_ok + 1,
+            "below_ok": 0 if status == "OK" else old.below_ok + 1,
             "seen_ok": old.seen_ok or (problem is None and measured),
-            "streak": _extended(old.streak, problem, now_us),
+            "streak": None if problem is None else _extended(old.streak, problem, now_us),
         }
     )
 
 
-def _extended(old: Streak | None, problem: Problem | None, now_us: int) -> Streak | None:
-    if problem is None:
-        return None
+def _extended(old: Streak | None, problem: Problem, now_us: int) -> Streak:
     kind, detail = problem
     if old is None:
         return Streak(kind=kind, first_us=now_us, count=1, detail=detail)
@@ -128,7 +129,7 @@ def _silenced(config: MonitorConfig, old: DeviceState, now_us: int) -> DeviceSta
 def is_silent(config: MonitorConfig, state: MonitorState, device: DeviceState, now_us: int) -> bool:
     """Tell whether a device said nothing for `down_after_s` although the sensors spoke."""
     since = max(state.sensing_since_us, device.last_us or 0)
-    return now_us - since > micro(config.down_after_s)
+    return now_us - since > config.down_after_us
 
 
 def confirmed(config: MonitorConfig, state: MonitorState) -> tuple[tuple[Device, Streak], ...]:
@@ -136,11 +137,13 @@ def confirmed(config: MonitorConfig, state: MonitorState) -> tuple[tuple[Device,
     if state.calm_since_us is not None:
         return ()  # no device has a streak
     found = []
-    for device in config.inventory.devices:
-        item = state.devices.get(device.name)
-        if item is not None and item.streak is not None and item.streak.count >= config.confirm_samples:
-            found.append((device, item.streak))
-    return tuple(sorted(found, key=lambda pair: pair[0].kind != "traffic"))
+    for name, device in config.inventory.by_name.items():
+        item = state.devices.get(name)
+        streak = None if item is None else item.streak
+        if streak is not None and streak.count >= config.confirm_samples:
+            found.append((device, streak))
+    found.sort(key=lambda pair: pair[0].kind != "traffic")
+    return tuple(found)
 
 
 def worth_reporting(config: MonitorConfig, state: MonitorState, now_us: int) -> bool:
@@ -149,6 +152,8 @@ def worth_reporting(config: MonitorConfig, state: MonitorState, now_us: int) -> 
     A measuring device that does not answer is nobody's outage, and a device that was not yet healthy since the stack
     started gets `startup_s` to become so.
     """
+    if state.calm_since_us is not None:
+        return False  # and most of the time it is so
     starting = now_us - state.started_us < micro(config.startup_s)
     return any(
         now_us - streak.first_us >= micro(config.report_grace_s)

@@ -95,17 +95,25 @@ class MonitorMachine:
         state = detect.observe(self.config, state, sample, event.time_us)
         if state is before:
             return state, ()  # a device that is not in the inventory
-        state, said = self._say_what_deviates(state)
-        state, checked = self._look_at_check(state, event, sample)
-        state, opened = self._open_if_unreported(state, event)
-        return state, (*said, *checked, *opened)
+        said: tuple[Command, ...] = ()
+        if state.open:
+            state, said = self._say_what_deviates(state)
+        if state.check is not None:
+            state, checked = self._look_at_check(state, event, state.check, sample)
+            said += checked
+        if state.unrepaired:
+            state = self._settled(state, event.time_us)
+        if not state.open:
+            state, opened = self._open_if_unreported(state, event)
+            said += opened
+        return state, said
 
     def _say_what_deviates(self, state: MonitorState) -> Step:
         """Say each certain deviation once in the incident that is worked on."""
         commands: list[Command] = []
         for device, streak in detect.confirmed(self.config, state) if state.open else ():
             key = f"{device.name}/{streak.kind}"
-            if state.open[0].said.count(key) == 0:
+            if key not in state.open[0].said:
                 noted = state.open[0].model_copy(update={"said": (*state.open[0].said, key)})
                 state, said = self._deviate(
                     state.with_incident(noted), noted.incident, streak.kind, device.name, streak.first_us, streak.detail
@@ -129,7 +137,6 @@ class MonitorMachine:
         """Open an incident for what deviates and nobody reported. Its deviations follow when it is read back, so
         that a person's report which won the race gets them instead."""
         now_us = event.time_us
-        state = self._settled(state, now_us)
         waiting = max(state.quiet_until_us, state.backoff_until_us)
         if state.open or state.opening is not None or now_us < waiting:
             return state, ()
@@ -142,7 +149,7 @@ class MonitorMachine:
 
     def _settled(self, state: MonitorState, now_us: int) -> MonitorState:
         """End the back-off once nothing deviated for a while: what comes next is new."""
-        if state.unrepaired == 0 or state.calm_since_us is None:
+        if state.calm_since_us is None:
             return state
         if now_us - state.calm_since_us < micro(self.config.settle_s):
             return state
@@ -243,10 +250,8 @@ class MonitorMachine:
         )
         return state.with_incident(item).model_copy(update={"check": check}), (*before, SetTimer(timer))
 
-    def _look_at_check(self, state: MonitorState, event: Event, sample: Telemetry) -> Step:
-        check = state.check
-        if check is None:
-            return state, ()
+    def _look_at_check(self, state: MonitorState, event: Event, check: Check, sample: Telemetry) -> Step:
+        """Count a sample of the users' traffic; say the verdict once nothing speaks against the repair any more."""
         if self.config.traffic is not None and sample.device_id == self.config.traffic.name:
             check = check.model_copy(update={"samples": check.samples + 1})
             state = state.model_copy(update={"check": check})

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from broker.contracts.inventory import Device
-from monitor_svc.core.config import MICRO, MonitorConfig, micro
+from monitor_svc.core.config import MICRO, MonitorConfig
 from monitor_svc.core.detect import ABSENT, is_silent, objective_fault
 from monitor_svc.core.state import Check, DeviceState, MonitorState
 
@@ -40,7 +40,7 @@ def _traffic_fault(
     config: MonitorConfig, state: MonitorState, sample: DeviceState, check: Check, now_us: int
 ) -> str | None:
     objective = config.inventory.objective
-    whole_us = check.started_us + micro(objective.window_s + config.probe_lag_s)
+    whole_us = check.started_us + config.window_us
     if is_silent(config, state, sample, now_us) or _nobody_speaks(config, state, now_us):
         return "the measurement of the users' traffic fell silent"
     if sample.last_us is None or sample.last_us < whole_us:
@@ -68,4 +68,4 @@ def _device_fault(config: MonitorConfig, state: MonitorState, device: Device, ch
 
 
 def _nobody_speaks(config: MonitorConfig, state: MonitorState, now_us: int) -> bool:
-    return state.heard_us is None or now_us - state.heard_us > micro(config.down_after_s)
+    return state.heard_us is None or now_us - state.heard_us > config.down_after_us

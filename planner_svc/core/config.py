@@ -7,7 +7,7 @@ configuration stands in every recording: a replay decides with the rules of its 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -105,7 +105,7 @@ class Remedy(Frozen):
     """In words; may hold {target}."""
     steps: Annotated[tuple[Step, ...], Field(max_length=6)]
 
-    @property
+    @cached_property
     def acts(self) -> tuple[Step, ...]:
         """Return the steps that change something."""
         return tuple(step for step in self.steps if step.role == "act")
@@ -198,13 +198,39 @@ class Rulebook(Frozen):
             _must_hang_together(remedy)
         return self
 
+    # While a request waits, every sample of every device is held against all of this.
+
+    @cached_property
+    def rules_by_signal(self) -> tuple[tuple[Signal, Rule], ...]:
+        """Return every rule behind its signal, in their order."""
+        return tuple((rule.signal, rule) for rule in self.rules)
+
+    @cached_property
+    def rule_of(self) -> dict[str, Rule]:
+        """Return the rules by name."""
+        return {rule.name: rule for rule in self.rules}
+
+    @cached_property
+    def words_for(self) -> dict[FaultClass, tuple[Words, ...]]:
+        """Return the words that hint at each fault class."""
+        found = dict.fromkeys(item.fault_class for item in self.words)
+        return {name: tuple(item for item in self.words if item.fault_class == name) for name in found}
+
+    @cached_property
+    def _remedy_for(self) -> dict[FaultClass, Remedy]:
+        return {item.fault_class: item for item in reversed(self.remedies)}
+
+    @cached_property
+    def _error_patterns(self) -> tuple[tuple[str, str], ...]:
+        return tuple((item.name, item.pattern) for item in self.errors)
+
     def remedy(self, fault_class: FaultClass) -> Remedy | None:
         """Return what is done about a fault class."""
-        return next((item for item in self.remedies if item.fault_class == fault_class), None)
+        return self._remedy_for.get(fault_class)
 
     def classes_of(self, text: str) -> frozenset[str]:
         """Return the names of the error classes whose pattern stands in `text`."""
-        return frozenset(item.name for item in self.errors if matcher(item.pattern).search(text))
+        return _classes_of(self._error_patterns, text)
 
 
 class PlannerConfig(Frozen):
@@ -267,6 +293,12 @@ class PlannerConfig(Frozen):
 def matcher(pattern: str) -> re.Pattern[str]:
     """Return a pattern of the rulebook, compiled; it ignores case. Every sign is held against every pattern."""
     return re.compile(pattern, re.IGNORECASE)
+
+
+@lru_cache(maxsize=512)
+def _classes_of(patterns: tuple[tuple[str, str], ...], text: str) -> frozenset[str]:
+    """A sample is looked at again with every later one, as long as it is in the window."""
+    return frozenset(name for name, pattern in patterns if matcher(pattern).search(text))
 
 
 def _must_compile(pattern: str) -> None:

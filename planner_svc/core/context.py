@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from broker.contracts.base import Scalar
 from broker.contracts.inventory import Device
@@ -72,9 +72,9 @@ class View:
         return self.samples[-1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
-    """Everything that is known about the world for one incident."""
+    """Everything that is known about the world for one incident. Two pictures are never compared."""
 
     config: PlannerConfig
     views: dict[str, View]
@@ -191,12 +191,12 @@ def look(config: PlannerConfig, state: PlannerState, request: PlanRequested) -> 
     """
     past = state.past.get(request.incident, Past())
     newest = max((history[-1].time_us for history in state.samples.values() if history), default=0)
+    since = max(newest - config.window_us, state.changed_us)
     views = {}
-    for device in config.inventory.devices:
-        since = max(newest - config.window_us, state.changed_us)
-        samples = tuple([s for s in state.samples.get(device.name, ()) if s.time_us > since])
+    for name, device in config.inventory.by_name.items():
+        samples = tuple([s for s in state.samples.get(name, ()) if s.time_us > since])
         if samples and samples[-1].time_us > newest - STALE_US:
-            views[device.name] = View(device, samples)
+            views[name] = View(device, samples)
     signs = (*_signs_of_views(config, state, views.values()), *_signs_of_findings(config, past))
     words = "\n".join((request.text, *(one.answer for one in request.dialogue if one.answer)))
     return Picture(
@@ -231,33 +231,40 @@ Observed = tuple[Signal, str, str, bool]
 
 def _observe(config: PlannerConfig, view: View, sample: Sample, busy_from: float, remembers_us: int) -> list[Observed]:
     """Return what one sample shows; until `remembers_us` a device that is well only remembers its error."""
+    is_ok, load = sample.status == "OK", sample.cpu_load
     code = (sample.error_code or "")[:MAX_ERROR]
-    if sample.status == "OK" and sample.time_us < remembers_us:
+    if is_ok and not code and not sample.note and (load is None or load < busy_from):
+        return []  # nearly always, and every sample of the window is looked at with every new one
+    if is_ok and sample.time_us < remembers_us:
         code = ""
     if got_no_answer(view.device, sample):
         return [("silent", "", code or "no answer", False)]
     found: list[Observed] = []
     for slow, name, error in _pairs(view.device, sample.note):
         found.append(("slow" if slow else "blame", name, error, False))
-    if sample.cpu_load is not None and sample.cpu_load >= busy_from:
-        found.append(("cpu", "", f"{sample.cpu_load:.2f}", False))
+    if load is not None and load >= busy_from:
+        found.append(("cpu", "", f"{load:.2f}", False))
     if code:
         found.append(("error", "", code, False))
-    elif sample.status != "OK" and sample.log_sample and config.rulebook.classes_of(sample.log_sample):
+    elif not is_ok and sample.log_sample and config.rulebook.classes_of(sample.log_sample):
         found.append(("error", "", sample.log_sample[:MAX_ERROR], True))
-    if sample.status != "OK" and not found:
+    if not is_ok and not found:
         found.append(("degraded", "", sample.status, False))
     return found
 
 
 def _pairs(device: Device, note: str | None) -> list[tuple[bool, str, str]]:
     """Return (slow?, dependency, error) of the note's pairs about declared dependencies."""
-    pairs = _PAIR.finditer(note or "")
-    return [
+    return [pair for pair in _parsed(note) if pair[1] in device.depends_on] if note else []
+
+
+@lru_cache(maxsize=512)
+def _parsed(note: str) -> tuple[tuple[bool, str, str], ...]:
+    """A sample is looked at again with every later one, as long as it is in the window."""
+    return tuple(
         (bool(pair["slow"]), pair["name"], pair["error"].strip()[:MAX_ERROR] or "unknown")
-        for pair in pairs
-        if pair["name"] in device.depends_on
-    ]
+        for pair in _PAIR.finditer(note)
+    )
 
 
 def _merge(config: PlannerConfig, view: View, observed: list[list[Observed]]) -> Iterable[Sign]:

@@ -9,11 +9,12 @@ ranking depends on nothing but its input.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 from broker.contracts.inventory import Device
 from broker.contracts.plan import FaultClass, Hypothesis, Tried
-from planner_svc.core.config import Rule, Words, matcher
+from planner_svc.core.config import Rule, Signal, Words, matcher
 from planner_svc.core.context import Picture, Sign
 
 EXPLAINED = 0.35
@@ -33,8 +34,7 @@ MAX_EVIDENCE = 4
 HIGHEST = 0.99
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A hypothesis with its score, and what it stands on."""
 
     target: Device
@@ -58,13 +58,18 @@ class Candidate:
         )
 
 
+@lru_cache(maxsize=1)
 def rank(picture: Picture) -> tuple[Candidate, ...]:
-    """Return candidates, best first; empty if no rule fits anything that deviates."""
+    """Return candidates, best first; empty if no rule fits anything that deviates.
+
+    Whether to answer, what, and how sure it is: all of them ask this of one picture.
+    """
     best: dict[tuple[str, FaultClass], Candidate] = {}
-    for rule in picture.config.rulebook.rules:
-        for sign in picture.signs:
-            if rule.signal != sign.signal:
-                continue  # most of all pairs: not worth a call
+    signs: dict[Signal, list[Sign]] = {}
+    for sign in picture.signs:
+        signs.setdefault(sign.signal, []).append(sign)
+    for signal, rule in picture.config.rulebook.rules_by_signal if signs else ():
+        for sign in signs.get(signal, ()):
             candidate = _weigh(picture, rule, sign)
             if candidate is not None:
                 key = (candidate.target.name, candidate.fault_class)
@@ -75,8 +80,8 @@ def rank(picture: Picture) -> tuple[Candidate, ...]:
 
 def _weigh(picture: Picture, rule: Rule, sign: Sign) -> Candidate | None:
     """Return what a rule makes of a sign, or None if it does not fit."""
-    target = _target(picture, rule, sign)
-    if target is None or not target.managed or not _fits(picture, rule, sign):
+    target = _target(picture, rule, sign) if _fits(picture, rule, sign) else None
+    if target is None or not target.managed:
         return None
     score = rule.weight
     if sign.from_log or rule.log is not None:
@@ -88,7 +93,9 @@ def _weigh(picture: Picture, rule: Rule, sign: Sign) -> Candidate | None:
     if _host_is_busy(picture, sign):
         score *= HOST_BUSY
     seen_enough = score if sign.count >= rule.samples else score * FEW_SAMPLES
-    dependency = sign.dependency.name if sign.dependency else (target.name if target != sign.device else "a dependency")
+    dependency = (
+        sign.dependency.name if sign.dependency else (target.name if target is not sign.device else "a dependency")
+    )
     words = {"{device}": sign.device.name, "{dependency}": dependency, "{error}": printable(sign.error)}
     says = rule.says
     for placeholder, value in words.items():
@@ -99,7 +106,7 @@ def _weigh(picture: Picture, rule: Rule, sign: Sign) -> Candidate | None:
 
 def printable(text: str) -> str:
     """Return text without control characters: whatever is not printable becomes a blank."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def _target(picture: Picture, rule: Rule, sign: Sign) -> Device | None:
@@ -115,15 +122,18 @@ def _target(picture: Picture, rule: Rule, sign: Sign) -> Device | None:
 
 
 def _fits(picture: Picture, rule: Rule, sign: Sign) -> bool:
-    if rule.signal != sign.signal or (rule.kinds and sign.device.kind not in rule.kinds):
+    """Tell whether a rule for signs of this signal speaks at this one."""
+    if rule.errors and sign.classes.isdisjoint(rule.errors):
+        return False
+    if rule.kinds and sign.device.kind not in rule.kinds:
         return False
     if rule.field is not None and (sign.field, sign.value) != (rule.field, rule.equals):
         return False
-    if rule.errors and not sign.classes & set(rule.errors):
+    if not rule.at_least <= sign.share <= rule.at_most:
         return False
-    if not rule.at_least <= sign.share <= rule.at_most or sign.milliseconds < rule.at_least_ms:
+    if rule.at_least_ms and sign.milliseconds < rule.at_least_ms:
         return False
-    if rule.at_least_own_ms > (_own_ms(picture, sign) or 0.0):
+    if rule.at_least_own_ms and rule.at_least_own_ms > (_own_ms(picture, sign) or 0.0):
         return False
     if rule.log is not None and not _logged(picture, sign, rule.log):
         return False
@@ -153,7 +163,7 @@ def _dependencies_with(picture: Picture, sign: Sign) -> int:
 
 def _clients_with(picture: Picture, sign: Sign) -> int:
     """Count the devices that show the same kind of sign towards the same dependency."""
-    alike = {s.device.name for s in picture.signs if s.signal == sign.signal and s.dependency == sign.dependency}
+    alike = {s.device.name for s in picture.signs if s.signal == sign.signal and s.dependency is sign.dependency}
     return len(alike)
 
 
@@ -168,22 +178,21 @@ def _is_cause(other: Sign, sign: Sign) -> bool:
     if other.signal == "silent":
         return other.current or sign.signal == "error"
     if other.signal in ("blame", "error"):
-        return other.device != sign.device
+        return other.device is not sign.device
     weak = sign.signal in ("slow", "degraded", "error") or bool(sign.classes & {"timeout", "upstream"})
     return other.signal in ("slow", "cpu", "degraded") and weak
 
 
 def _host_is_busy(picture: Picture, sign: Sign) -> bool:
     waits = sign.signal in ("slow", "degraded") or "timeout" in sign.classes
-    busy = any(s.signal == "cpu" and s.current and s.device != sign.device for s in picture.signs)
-    return waits and busy
+    return waits and any(s.signal == "cpu" and s.current and s.device is not sign.device for s in picture.signs)
 
 
 def _join(one: Candidate, other: Candidate) -> Candidate:
     """Join two reasons for the same hypothesis: the better one leads, the other adds its evidence."""
     first, second = (one, other) if one.score >= other.score else (other, one)
     evidence = tuple(dict.fromkeys((*first.evidence, *second.evidence)))[:MAX_EVIDENCE]
-    return replace(first, evidence=evidence, signs=(*first.signs, *second.signs))
+    return first._replace(evidence=evidence, signs=(*first.signs, *second.signs))
 
 
 def _judge(picture: Picture, candidate: Candidate) -> Candidate:
@@ -193,20 +202,26 @@ def _judge(picture: Picture, candidate: Candidate) -> Candidate:
     if is_contradicted(picture, candidate.target.name, candidate.fault_class):
         factor *= CONTRADICTED
     score, potential = (min(value + nudge, HIGHEST) * factor for value in (candidate.score, candidate.potential))
-    return replace(candidate, score=score, potential=potential)
+    return candidate._replace(score=score, potential=potential)
 
 
 def _nudge(picture: Picture, candidate: Candidate) -> float:
     """Return the small bonus for words of the report: enough to break a tie among what telemetry shows."""
     text, bonus = picture.text, 0.0
-    if re.search(rf"(?<![a-z0-9_-]){re.escape(candidate.target.name)}(?![a-z0-9_-])", text, re.IGNORECASE):
+    if _named(candidate.target.name).search(text):
         bonus += MENTIONED
     return bonus + hints_at(picture, candidate.fault_class)
 
 
+@lru_cache(maxsize=512)
+def _named(device: str) -> re.Pattern[str]:
+    """Return what finds a device's name in a report."""
+    return re.compile(rf"(?<![a-z0-9_-]){re.escape(device)}(?![a-z0-9_-])", re.IGNORECASE)
+
+
 def hints_at(picture: Picture, fault_class: FaultClass) -> float:
     """Return the bonus that the report's words give to a fault class; 0 if they do not hint at it."""
-    words = (item for item in picture.config.rulebook.words if item.fault_class == fault_class)
+    words = picture.config.rulebook.words_for.get(fault_class, ())
     return max((hint.bonus for hint in words if is_said(picture, hint)), default=0.0)
 
 
@@ -218,6 +233,8 @@ def is_said(picture: Picture, words: Words) -> bool:
 def was_tried(picture: Picture, target: str, fault_class: FaultClass) -> int:
     """Count how often the same remedy was tried on the same target in vain: other names for one remedy change nothing.
     What was well after it and is ill again has come back, and the remedy did help (docs/adr/0027)."""
+    if not picture.tried:
+        return 0
     same = _acts(picture, fault_class)
     alike = (one for one in picture.tried if one.hypothesis.target == target)
     return sum(_acts(picture, one.hypothesis.fault_class) == same and not _came_back(picture, one) for one in alike)
@@ -236,8 +253,10 @@ def _acts(picture: Picture, fault_class: FaultClass) -> tuple[str, ...]:
 
 def is_contradicted(picture: Picture, target: str, fault_class: FaultClass) -> bool:
     """Tell whether an agent has seen that none of the remedy's conditions holds on the target."""
-    remedy = picture.config.rulebook.remedy(fault_class)
     seen = {f.field: f.value for f in picture.past.findings if f.target == target}
+    if not seen:
+        return False
+    remedy = picture.config.rulebook.remedy(fault_class)
     acts = remedy.acts if remedy else ()
     conditions = [(step.when_field, step.when_equals) for step in acts if step.on == "target"]
     return bool(conditions) and all(field in seen and seen[field] != value for field, value in conditions)
@@ -249,8 +268,7 @@ def is_settled(picture: Picture, candidate: Candidate) -> bool:
     A client sees a dependency's death before the dependency's own probe does: the dependency counts as healthy only by
     a sample that is younger than the sign, and so do other clients of it (docs/state-machines/planner.md).
     """
-    rules = {rule.name: rule for rule in picture.config.rulebook.rules}
-    rule, sign = rules[candidate.rule], candidate.signs[0]
+    rule, sign = picture.config.rulebook.rule_of[candidate.rule], candidate.signs[0]
     patient = 0 if picture.is_serious or sign.signal == "finding" else picture.config.unhurried_samples
     if sign.count < rule.samples + patient:
         return False

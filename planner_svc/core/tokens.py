@@ -10,6 +10,7 @@ counts of a real vocabulary by `tests/unit/test_planner_question.py`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from broker.contracts.plan import ChatMessage
@@ -24,7 +25,7 @@ _VOWEL = re.compile(r"[aeiouyAEIOUY]")
 
 def estimate(text: str) -> int:
     """Return how many tokens a text costs, rather too many than too few."""
-    return sum(_cost(piece) for piece in _PIECE.findall(text)) + bool(text)
+    return sum(_cost(piece) * times for piece, times in Counter(_PIECE.findall(text)).items()) + bool(text)
 
 
 def of_turns(turns: Iterable[ChatMessage]) -> int:

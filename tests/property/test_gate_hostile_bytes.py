@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any
 
 import msgpack
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.contracts.control import Halt
-from broker.envelope import FIELDS, Envelope, Signer, open_frame
+from broker.envelope import _CHECKS, FIELDS, Envelope, Signer, _is_sound, open_frame
 from broker.errors import REFUSALS, Refusal
 from broker.gate import Gate
 from broker.port import Stored
@@ -66,10 +65,24 @@ def test_a_frame_with_any_fields_replaced_is_refused(changes: dict[str, Any]) ->
         refused(data)
 
 
+numbers: tuple[object, ...] = (-1, 0, 1, 2**31 - 1, 2**31, 2**63 - 1, 2**63, 0.0, 1e-9, 86_400.0, 86_400.5, -1.0)
+others: tuple[object, ...] = (True, False, None, float("nan"), float("inf"), "DETERMINISTIC", "deterministic")
+texts: tuple[object, ...] = ("", "x", "x" * 64, "x" * 65, "operator/one", "operator/", "Operator/one")
+octets: tuple[object, ...] = (b"", b"n" * 15, b"n" * 16, b"n" * 17, b"h" * 31, b"h" * 32, b"h" * 33)
+nearly = st.sampled_from((*numbers, *others, *texts, *octets))
+"""Values at the bounds of what a field may hold, and beside them."""
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), nearly | anything, max_size=3))
+def test_the_quick_look_at_a_frame_and_the_look_at_each_field_agree(changes: dict[str, Any]) -> None:
+    fields: dict[str, Any] = {**open_frame(FRAME)._asdict(), **changes}
+    assert _is_sound(*fields.values()) == (not any(_CHECKS[name](value) for name, value in fields.items()))
+
+
 @given(st.binary(max_size=300) | anything.map(lambda value: repr(value).encode()))
 def test_any_payload_under_a_good_signature_is_the_message_or_refused(payload: bytes) -> None:
-    envelope = replace(open_frame(FRAME), payload=payload)
-    frame = replace(envelope, hmac=envelope.mac(KEY)).to_frame()
+    envelope = open_frame(FRAME)._replace(payload=payload)
+    frame = envelope._replace(hmac=envelope.mac(KEY)).to_frame()
     try:
         Halt.decode(payload)
     except Refusal:
@@ -87,4 +100,4 @@ def test_a_damaged_memory_never_raises_anything_but_value_error(data: bytes) -> 
 def test_the_good_frame_itself_is_admitted() -> None:
     admitted = Gate(RING).admit(Stored(1, NOW_US, "triage.control.halt", FRAME), now_us=NOW_US)
     assert admitted.message == HALT
-    assert tuple(field.name for field in fields(Envelope)) == FIELDS
+    assert Envelope._fields == FIELDS

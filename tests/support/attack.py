@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -174,7 +174,7 @@ def forged(rule: Rule, ring: Keyring, sender: str, payload: bytes = b"{}") -> by
         payload=payload,
         hmac=bytes(MAC_BYTES),
     )
-    return replace(unsigned, hmac=unsigned.mac(ring.key(key_channel, ring.current))).to_frame()
+    return unsigned._replace(hmac=unsigned.mac(ring.key(key_channel, ring.current))).to_frame()
 
 
 def _speak(client: RawClient, role: Role, ring: Keyring, mark: str) -> Iterator[Attempt]:

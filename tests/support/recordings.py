@@ -55,7 +55,7 @@ def with_payload(stored: Stored, old: bytes, new: bytes) -> Stored:
     """Return a message with a piece of its payload replaced; its MAC is then nobody's, and offline nobody looks."""
     envelope = open_frame(stored.data)
     assert old in envelope.payload
-    return replace(stored, data=replace(envelope, payload=envelope.payload.replace(old, new)).to_frame())
+    return replace(stored, data=envelope._replace(payload=envelope.payload.replace(old, new)).to_frame())
 
 
 def drift_denied(events: Iterable[Stored]) -> Callable[[Stored], Stored]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import cached_property
 
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -30,6 +31,30 @@ def test_a_copy_is_the_copy_that_pydantic_would_make(update: dict[str, object] |
     assert ours.model_fields_set == theirs.model_fields_set
     assert list(ours.__dict__) == list(theirs.__dict__)
     assert Value.decode(ours.encode()) == ours
+
+
+class Derived(Frozen):
+    number: int
+
+    @cached_property
+    def doubled(self) -> int:
+        return 2 * self.number
+
+
+def test_a_copy_derives_anew_what_was_derived_from_the_fields_it_replaces() -> None:
+    value = Derived(number=2)
+    assert value.doubled == 4
+    copied = value.model_copy(update={"number": 5})
+    assert copied.doubled == 10
+    assert value.doubled == 4
+
+
+def test_what_was_derived_stands_in_no_bytes_and_makes_no_difference() -> None:
+    value = Derived(number=2)
+    before = value.encode()
+    assert value.doubled == 4
+    assert value.encode() == before
+    assert value == Derived(number=2) == Derived.decode(before)
 
 
 def test_a_copy_leaves_the_original_as_it_was_and_is_as_frozen() -> None:

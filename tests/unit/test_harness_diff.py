@@ -133,7 +133,8 @@ class TestCauses:
         recording = Recording(fixture(SIGNED))
         door = Door(recording)
         found = next(t for t in map(door.admit, recording.events()) if t is not None)
-        return replace(found, stored=replace(found.stored, seq=seq), envelope=replace(found.envelope, cause=cause))
+        stored, envelope = replace(found.stored, seq=seq), found.envelope._replace(cause=cause)
+        return found._replace(stored=stored, envelope=envelope)
 
     def test_a_row_of_causes_is_followed_back_to_its_beginning(self) -> None:
         run = self.run({1: 0, 2: 1, 5: 2}, self.trusted)

@@ -77,6 +77,6 @@ def test_a_run_that_failed_to_be_measured_keeps_why() -> None:
 def test_the_endpoints_that_were_asked_are_those_that_the_answers_name() -> None:
     events = asked(prompted=102.0, answered=103.0)
     answer = events[1].payload
-    named = replace(events[1], payload=answer.model_copy(update={"settings": {"endpoint": "http://h/v1"}}))
+    named = events[1]._replace(payload=answer.model_copy(update={"settings": {"endpoint": "http://h/v1"}}))
     assert endpoints([events[0], named], "inc-1") == {"http://h/v1"}
     assert endpoints([named], "inc-2") == frozenset()
