@@ -159,14 +159,15 @@ async def standing(stack: Deployment, planner: Planner, progress: Progress) -> A
         started = not stack.is_up()
         if started:
             await stack.up(progress=progress)
-        try:
-            with only_run(stack.home, "a suite"):
+        # Taken down only by who has it to himself: another suite may have found it while it came up.
+        with only_run(stack.home, "a suite"):
+            try:
                 ground = Ground(stack, progress)
                 await _make_ready(stack, planner, ground)
                 yield ground
-        finally:
-            if started and stack.is_up():
-                await asyncio.shield(stack.down())
+            finally:
+                if started and stack.is_up():
+                    await asyncio.shield(stack.down())
 
 
 @contextlib.contextmanager

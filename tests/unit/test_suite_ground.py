@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -299,6 +299,24 @@ async def test_two_suites_on_one_stack_are_refused_and_the_second_takes_nothing_
             async with standing(as_deployment(stack), RULEBOOK, silent):
                 pytest.fail("two suites on one stack")
         assert stack.running
+
+
+@pytest.mark.asyncio
+async def test_a_suite_that_another_one_overtook_while_the_stack_came_up_leaves_it_to_that_one(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.running = False
+    with ExitStack() as others:
+
+        async def up(*, progress: object) -> None:
+            await FakeStack.up(stack, progress=progress)
+            others.enter_context(only_run(stack.home, "a suite"))
+
+        monkeypatch.setattr(stack, "up", up)
+        with pytest.raises(ConflictError, match=r"a suite \(process \d+\) runs on the stack"):
+            async with standing(as_deployment(stack), RULEBOOK, silent):
+                pytest.fail("two suites on one stack")
+        assert (stack.running, stack.done) == (True, ["up"])
 
 
 @pytest.mark.asyncio
