@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from injector.errors import NoEvidenceError, NotHealedError, NotHereError, NotOpenError, WorldError
+from injector.errors import DamagedNoteError, NoEvidenceError, NotHealedError, NotHereError, NotOpenError, WorldError
 from injector.fault import Evidence, Spec, World
 from injector.journal import FaultJournal, OpenFault
 from injector.registry import check
@@ -88,8 +88,9 @@ class Injector:
 
         Raises:
             NotHealedError: names those that could not be, and why; they stay open.
+            DamagedNoteError: all that could be read were healed.
         """
-        records = sorted(self._journal, key=lambda record: record.at, reverse=True)
+        records, damaged = self._listed()
         healed: list[OpenFault] = []
         left: dict[str, Exception] = {}
         for record in records:
@@ -101,7 +102,20 @@ class Injector:
                 left[record.id] = error
         if left:
             raise _not_healed(len(records), left) from next(iter(left.values()))
+        if damaged is not None:
+            raise damaged
         return tuple(healed)
+
+    def _listed(self) -> tuple[list[OpenFault], DamagedNoteError | None]:
+        """Return what can be read, newest first, and what was said of the rest."""
+        records: list[OpenFault] = []
+        damaged = None
+        try:
+            for record in self._journal:
+                records.append(record)
+        except DamagedNoteError as error:
+            damaged = error
+        return sorted(records, key=lambda record: record.at, reverse=True), damaged
 
     async def evidence(self, spec: Spec) -> Evidence:
         """Look whether the world shows a fault right now.

@@ -10,6 +10,7 @@ from injector import injector as module
 from injector.errors import (
     BadArgumentError,
     BadTargetError,
+    DamagedNoteError,
     NoEvidenceError,
     NotHealedError,
     NotHereError,
@@ -303,3 +304,21 @@ def test_a_fault_that_somebody_heals_while_the_open_ones_are_listed_is_passed_ov
 
     monkeypatch.setattr(Path, "read_text", read)
     assert [fault.id for fault in journal] == [stays.id]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"id": "x", "spec": {"fault": 1}, "state": "open", "at": "t"}', "\x00"]
+)
+async def test_a_damaged_note_is_named_and_all_others_are_healed(tmp_path: Path, text: str) -> None:
+    subject = injector(tmp_path, FakeFaults())
+    opened = await subject.inject(Spec("service_killed", "orders"))
+    (tmp_path / "db_conn_drift-orders-1.json").write_text(text)
+    with pytest.raises(DamagedNoteError, match=r"db_conn_drift-orders-1\.json \(.*triage status") as caught:
+        await subject.heal_all()
+    assert "\n" not in str(caught.value)
+    assert not (await subject.evidence(opened.spec)).present
+    with pytest.raises(DamagedNoteError):
+        subject.open()
+    (tmp_path / "db_conn_drift-orders-1.json").unlink()
+    assert subject.open() == ()
