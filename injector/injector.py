@@ -14,7 +14,9 @@ from injector.journal import FaultJournal, OpenFault
 from injector.registry import check
 from services.platform.port import PlatformError
 
-EVIDENCE_TIMEOUT_S = 8.0
+EVIDENCE_TIMEOUT_S = 30.0
+"""Generous: on a busy machine a foreign program needs long to start and to take a hundred connections. Nobody waits
+longer than until the world shows what is waited for."""
 POLL_S = 0.1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -322,3 +323,26 @@ async def test_a_damaged_note_is_named_and_all_others_are_healed(tmp_path: Path,
         subject.open()
     (tmp_path / "db_conn_drift-orders-1.json").unlink()
     assert subject.open() == ()
+
+
+class LateWorld(FakeFaults):
+    """A busy machine: what was begun shows 25 s later by the test's clock."""
+
+    now = 0.0
+
+    async def is_running(self, name: str) -> bool:
+        return self.now < 25.0 or await super().is_running(name)
+
+
+@pytest.mark.asyncio
+async def test_a_fault_that_a_busy_machine_shows_late_was_injected_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = LateWorld()
+
+    async def sleep(seconds: float) -> None:
+        world.now += seconds
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.now))
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
+    assert (await injector(tmp_path, world).inject(Spec("service_killed", "orders"))).state == "open"
