@@ -12,6 +12,8 @@ from typing import Literal
 from injector.errors import DamagedNoteError, NotOpenError
 from injector.fault import Spec
 
+DRAFT = ".tmp"
+
 
 @dataclass(frozen=True, slots=True)
 class OpenFault:
@@ -52,8 +54,10 @@ class FaultJournal:
         return done
 
     def close(self, fault: OpenFault) -> None:
-        """Forget a healed fault."""
+        """Forget a healed fault, and what an injector that was killed left of its note half written."""
         self._path(fault.id).unlink(missing_ok=True)
+        for draft in self._folder.glob(f"{fault.id}{DRAFT}*"):
+            draft.unlink(missing_ok=True)
 
     def get(self, fault_id: str) -> OpenFault:
         """Return an open fault.
@@ -95,7 +99,7 @@ class FaultJournal:
     def _write(self, fault: OpenFault, *, exclusive: bool) -> None:
         path = self._path(fault.id)
         text = json.dumps(asdict(fault) | {"spec": asdict(fault.spec)}, indent=1)
-        temporary = path.with_suffix(f".tmp{os.getpid()}")
+        temporary = path.with_suffix(f"{DRAFT}{os.getpid()}")
         with temporary.open("w") as file:
             file.write(text)
             file.flush()

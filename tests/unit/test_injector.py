@@ -346,3 +346,17 @@ async def test_a_fault_that_a_busy_machine_shows_late_was_injected_all_the_same(
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.now))
     monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
     assert (await injector(tmp_path, world).inject(Spec("service_killed", "orders"))).state == "open"
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.asyncio
+async def test_what_a_killed_injector_left_half_written_is_gone_once_its_fault_is_healed(tmp_path: Path) -> None:
+    subject = injector(tmp_path, FakeFaults())
+    opened = await subject.inject(Spec("service_killed", "orders"))
+    (tmp_path / f"{opened.id}.tmp4711").write_text('{"id"')
+    assert [fault.id for fault in subject.open()] == [opened.id]
+    await subject.heal_all()
+    assert names_in(tmp_path) == []
