@@ -6,6 +6,7 @@ InjectorError
 ├── BadTargetError        the fault does not apply to this target; names those it applies to
 ├── BadArgumentError      an argument is unknown or out of bounds
 ├── NotHereError          the fault cannot be made on this platform; names those where it can
+├── DamagedNoteError      the note of an open fault cannot be read; names its file
 ├── NotOpenError          there is no open fault of this id
 ├── NoEvidenceError       injected, but the world does not show it (or healed, and it still does)
 ├── WorldError            the platform could not carry it out; what was begun stays in the journal of faults
@@ -43,6 +44,10 @@ class BadArgumentError(InjectorError):
 
 class NotHereError(InjectorError):
     """The fault cannot be made on this platform."""
+
+
+class DamagedNoteError(InjectorError):
+    """What is written down of an open fault cannot be read, so nobody knows how to mend it."""
 
 
 class NotOpenError(InjectorError):

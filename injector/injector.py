@@ -8,13 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from injector.errors import NoEvidenceError, NotHealedError, NotHereError, NotOpenError, WorldError
+from injector.errors import DamagedNoteError, NoEvidenceError, NotHealedError, NotHereError, NotOpenError, WorldError
 from injector.fault import Evidence, Spec, World
 from injector.journal import FaultJournal, OpenFault
 from injector.registry import check
 from services.platform.port import PlatformError, VerbFailedError
 
-EVIDENCE_TIMEOUT_S = 8.0
+EVIDENCE_TIMEOUT_S = 30.0
+"""Generous: on a busy machine a foreign program needs long to start and to take a hundred connections. Nobody waits
+longer than until the world shows what is waited for."""
+STARTING_S = 8.0
+"""How long a server that was started just now may take to answer, before a fault in it counts as one that cannot be
+healed."""
 POLL_S = 0.1
 
 
@@ -87,8 +92,9 @@ class Injector:
 
         Raises:
             NotHealedError: names those that could not be, and why; they stay open.
+            DamagedNoteError: all that could be read were healed.
         """
-        records = sorted(self._journal, key=lambda record: record.at, reverse=True)
+        records, damaged = self._listed()
         healed: list[OpenFault] = []
         left: dict[str, Exception] = {}
         for record in records:
@@ -100,7 +106,20 @@ class Injector:
                 left[record.id] = error
         if left:
             raise _not_healed(len(records), left) from next(iter(left.values()))
+        if damaged is not None:
+            raise damaged
         return tuple(healed)
+
+    def _listed(self) -> tuple[list[OpenFault], DamagedNoteError | None]:
+        """Return what can be read, newest first, and what was said of the rest."""
+        records: list[OpenFault] = []
+        damaged = None
+        try:
+            for record in self._journal:
+                records.append(record)
+        except DamagedNoteError as error:
+            damaged = error
+        return sorted(records, key=lambda record: record.at, reverse=True), damaged
 
     async def evidence(self, spec: Spec) -> Evidence:
         """Look whether the world shows a fault right now.
@@ -117,7 +136,7 @@ class Injector:
 
     async def _mend(self, spec: Spec) -> None:
         """Mend, again and again while the platform cannot: a server that was started just now does not answer yet."""
-        deadline = time.monotonic() + EVIDENCE_TIMEOUT_S
+        deadline = time.monotonic() + STARTING_S
         while True:
             try:
                 with _named(spec):

@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from injector.errors import NotOpenError
+from injector.errors import DamagedNoteError, NotOpenError
 from injector.fault import Spec
+
+DRAFT = ".tmp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,10 @@ class FaultJournal:
         return done
 
     def close(self, fault: OpenFault) -> None:
-        """Forget a healed fault."""
+        """Forget a healed fault, and what an injector that was killed left of its note half written."""
         self._path(fault.id).unlink(missing_ok=True)
+        for draft in self._folder.glob(f"{fault.id}{DRAFT}*"):
+            draft.unlink(missing_ok=True)
 
     def get(self, fault_id: str) -> OpenFault:
         """Return an open fault.
@@ -68,12 +72,26 @@ class FaultJournal:
         raise NotOpenError(f"no open fault is called {fault_id[:80]!r}; open: {names}")
 
     def __iter__(self) -> Iterator[OpenFault]:
+        """Yield every open fault.
+
+        Raises:
+            DamagedNoteError: after all others, where there is a file that this program cannot have written.
+        """
+        damaged: list[str] = []
         for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else ():
             try:
-                row = json.loads(path.read_text())
+                fault = _read(path)
             except FileNotFoundError:
                 continue  # healed by somebody else since the folder was listed
-            yield OpenFault(row["id"], Spec(**row["spec"]), row["state"], row["at"])
+            except (ValueError, TypeError, KeyError) as error:
+                damaged.append(f"{path} ({type(error).__name__}: {error})")
+                continue
+            yield fault
+        if damaged:
+            raise DamagedNoteError(
+                f"the note of an open fault cannot be read: {'; '.join(damaged)}; see by its name what it broke, "
+                "put that right (triage status), and remove the file"
+            )
 
     def _path(self, fault_id: str) -> Path:
         return self._folder / f"{fault_id}.json"
@@ -81,7 +99,7 @@ class FaultJournal:
     def _write(self, fault: OpenFault, *, exclusive: bool) -> None:
         path = self._path(fault.id)
         text = json.dumps(asdict(fault) | {"spec": asdict(fault.spec)}, indent=1)
-        temporary = path.with_suffix(f".tmp{os.getpid()}")
+        temporary = path.with_suffix(f"{DRAFT}{os.getpid()}")
         with temporary.open("w") as file:
             file.write(text)
             file.flush()
@@ -93,3 +111,8 @@ class FaultJournal:
                 os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> OpenFault:
+    row = json.loads(path.read_text())
+    return OpenFault(row["id"], Spec(**row["spec"]), row["state"], row["at"])

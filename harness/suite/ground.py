@@ -66,46 +66,58 @@ class Ground:
             anew: False leaves the stack up whatever is found.
         """
         begun = time.monotonic()
-        healed = await self._heal()
-        left = await self._settle()
+        healed, left = await self._put_back()
         if not left or not anew:
             return CleanUp(healed=healed, left=left, proved=not left, seconds=time.monotonic() - begun)
-        still = await self._again()
+        more, still = await self._again()
         taken = time.monotonic() - begun
-        return CleanUp(healed=healed, left=(*left, *still), restarted=True, proved=not still, seconds=taken)
+        return CleanUp(healed=(*healed, *more), left=(*left, *still), restarted=True, proved=not still, seconds=taken)
 
-    async def _again(self) -> tuple[str, ...]:
+    async def _again(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         try:
             if self._stack.is_up():
                 await self._stack.down()
             await self._stack.up(progress=self._progress)
         except Exception as error:
-            return (f"the stack could not be brought up anew: {_said(error)}",)
-        await self._heal()
-        return await self._settle()
+            return (), (f"the stack could not be brought up anew: {_said(error)}",)
+        return await self._put_back()
 
-    async def _heal(self) -> tuple[str, ...]:
-        """Heal open faults and wake programs that hang; what cannot be healed shows in what is left."""
-        healed: list[str] = []
-        try:
-            healed += [fault.id for fault in await self._stack.injector().heal_all()]
-            for program in (await self._stack.status()).programs:
-                if program.state == "PAUSED" and program.tier == "role":
-                    await self._stack.kill(program.name)  # it comes back by itself
-                    healed.append(f"{program.name} hung")
-        except Exception as error:
-            healed.append(f"not everything could be healed: {_said(error)}")
-        return tuple(healed)
-
-    async def _settle(self) -> tuple[str, ...]:
-        """Wait until nothing is left; return what is after that."""
+    async def _put_back(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Heal, and wait until nothing is left; return what was healed, and what is left when patience ends, and why.
+        What could not be healed is tried again meanwhile: it may have needed something that comes back by itself."""
         deadline = time.monotonic() + self._patience_s
+        healed, failed = await self._heal()
         while left := await self._left():
             if time.monotonic() > deadline:
-                return left
+                return healed, (*failed, *left)
             await asyncio.sleep(POLL_S)
+            if failed:
+                more, failed = await self._heal()
+                healed = (*healed, *more)
         await self._forgotten()
-        return ()
+        return healed, ()
+
+    async def _heal(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Heal open faults and wake programs that hang, each whether or not the others could be; return what was, and
+        why something was not, one sentence each."""
+        healed: list[str] = []
+        failed: list[str] = []
+        try:
+            healed += [fault.id for fault in await self._stack.injector().heal_all()]
+        except Exception as error:
+            failed.append(f"not everything could be healed: {_said(error)}")
+        try:
+            programs = (await self._stack.status()).programs
+        except Exception as error:
+            return tuple(healed), (*failed, f"it cannot be seen what hangs: {_said(error)}")
+        for name in [program.name for program in programs if program.state == "PAUSED" and program.tier == "role"]:
+            try:
+                await self._stack.kill(name)  # it comes back by itself
+            except Exception as error:
+                failed.append(f"{name} could not be woken: {_said(error)}")
+            else:
+                healed.append(f"{name} hung")
+        return tuple(healed), tuple(failed)
 
     async def _forgotten(self) -> None:
         """Wait until nobody tells of an error any more, or for as long as it takes to forget one: a busy machine always
@@ -169,14 +181,15 @@ async def standing(stack: Deployment, planner: Planner, progress: Progress) -> A
         started = not stack.is_up()
         if started:
             await stack.up(progress=progress)
-        try:
-            with only_run(stack.home, "a suite"):
+        # Taken down only by who has it to himself: another suite may have found it while it came up.
+        with only_run(stack.home, "a suite"):
+            try:
                 ground = Ground(stack, progress)
                 await _make_ready(stack, planner, ground)
                 yield ground
-        finally:
-            if started and stack.is_up():
-                await asyncio.shield(stack.down())
+            finally:
+                if started and stack.is_up():
+                    await asyncio.shield(stack.down())
 
 
 @contextlib.contextmanager

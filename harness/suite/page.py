@@ -87,6 +87,7 @@ def _plots(report: Report) -> list[str]:
     ]
     return [
         "<h2>Success by family of faults</h2>",
+        '<p class="dim">Share of the runs that succeeded, with its 95 % interval; right: so many of so many.</p>',
         bars("families", "Success rate by family of faults and planner", rows),
         *_distribution(report, "MTTD", "Time to detect", "detect_s"),
         *_distribution(report, "MTTR", "Time to recover", "recover_s"),
@@ -100,8 +101,11 @@ def _distribution(report: Report, name: str, title: str, attribute: str) -> list
         values = tuple(value for one in own if (value := getattr(one, attribute)) is not None)
         said = report.figures[planner][name]
         rows.append(Dots(planner, series, values, said.value, said.low, said.high))
+    if not any(row.values for row in rows):
+        return [f"<h2>{title}</h2>", '<p class="dim">No run has this figure.</p>']
     heading = f"{title} ({name}): every run, the median, and its interval"
-    return [f"<h2>{title}</h2>", dots(name.lower(), heading, rows)]
+    legend = '<p class="dim">Seconds; each mark is a run, the upright line the median, below it the 95 % interval.</p>'
+    return [f"<h2>{title}</h2>", legend, dots(name.lower(), heading, rows)]
 
 
 def _figures(report: Report) -> list[str]:
@@ -120,7 +124,11 @@ def _figure_row(name: str, figure: FigureSaid) -> str:
 
 
 def _runs(report: Report) -> list[str]:
-    return ["<h2>Runs</h2>", *(_run(number, run) for number, run in enumerate(report.runs))]
+    legend = (
+        '<p class="dim">Timelines are in seconds from the start of the run. A bar lasted, a diamond happened; '
+        "hollow bars and crosses are bad news, such as the fault itself.</p>"
+    )
+    return ["<h2>Runs</h2>", legend, *(_run(number, run) for number, run in enumerate(report.runs))]
 
 
 def _run(number: int, run: RunResult) -> str:
@@ -230,4 +238,6 @@ def _moved_row(figure: FigureMoved) -> str:
 
 
 def _side(figure: FigureSaid) -> str:
+    if figure.value is None:
+        return "-"
     return f"{shown(figure.value, figure.unit)} ({interval(figure.low, figure.high, figure.unit)})"

@@ -15,8 +15,9 @@ from html import escape
 from harness.suite.result import LANES, Mark
 
 WIDTH = 760
-LEFT = 200
-RIGHT = 24
+LEFT = 230
+RIGHT = 64
+"""Right of the axis stand the counts, so that no bar and no whisker runs through them."""
 ROW = 22
 SERIES = 6
 """Colours and shapes; the seventh series looks like the first."""
@@ -122,7 +123,8 @@ def _x(value: float, most: float, least: float = 0.0) -> float:
 
 
 def _label(value: str) -> str:
-    return value if len(value) <= 30 else f"{value[:29]}…"
+    """Return a text that fits left of the axis, cut where it tells least: endpoints end with a model."""
+    return value if len(value) <= 29 else f"{value[:8]}…{value[-20:]}"
 
 
 def bars(name: str, title: str, rows: Sequence[Bar]) -> str:
@@ -139,7 +141,7 @@ def bars(name: str, title: str, rows: Sequence[Bar]) -> str:
             f'class="c{row.series % SERIES} fill soft"/>'
         )
         body.append(_whisker(_x(row.low, 1.0), _x(row.high, 1.0), y))
-        body.append(text(row.note, WIDTH - RIGHT - 2, y + 4, anchor="end", css="small halo"))
+        body.append(text(row.note, WIDTH - 2, y + 4, anchor="end", css="small"))
     said = "; ".join(f"{row.label}: {row.value:.2f}, 95 % interval {row.low:.2f} to {row.high:.2f}" for row in rows)
     return frame(name, title, said or "nothing was measured", bottom + 22, body)
 
@@ -158,6 +160,8 @@ def dots(name: str, title: str, rows: Sequence[Dots], unit: str = "s") -> str:
     for n, row in enumerate(rows):
         y = 8.0 + height * n + height / 2
         body.append(text(_label(row.label), LEFT - 12, y + 4, anchor="end"))
+        if not row.values:
+            body.append(text("no value", LEFT + 8, y + 4, css="small"))
         for place, value in enumerate(row.values):
             body.append(shape(row.series, _x(value, marks[-1]), y - 5 + 5 * (place % 3), 3.0))
         if row.median is not None and row.low is not None and row.high is not None:
@@ -176,9 +180,10 @@ def _dots_said(row: Dots, unit: str) -> str:
 
 
 def lanes(name: str, title: str, marks: Sequence[Mark]) -> str:
-    """Return a run as a timeline: a lane for each actor, a bar for what lasted, a mark for what happened."""
+    """Return a run as a timeline: a lane for each actor, a bar for what lasted, a mark for what happened; a hollow bar
+    or a cross where it is bad news."""
     used = [lane for lane in LANES if any(mark.lane == lane for mark in marks)]
-    least = min((mark.at_s for mark in marks), default=0.0)
+    least = min((0.0, *(mark.at_s for mark in marks)))  # as in the run's table: from its start
     most = max((mark.at_s if mark.until_s is None else mark.until_s for mark in marks), default=1.0)
     scale = ticks(max(most - least, 0.001))
     bottom = 8.0 + ROW * len(used)
@@ -196,7 +201,10 @@ def _placed(mark: Mark, y: float, least: float, most: float) -> str:
     start = _x(mark.at_s - least, most)
     told = f"<title>{clean(mark.label)}</title>"
     if mark.until_s is None:
-        return f'<g class="{css}">{told}<path d="M{start:.1f} {y - 7:.1f}l5 7l-5 7l-5 -7z"/></g>'
+        path = f"M{start:.1f} {y - 7:.1f}l5 7l-5 7l-5 -7z"
+        if not mark.ok:
+            path = f"M{start - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
+        return f'<g class="{css}">{told}<path d="{path}"/></g>'
     width = max(2.0, _x(mark.until_s - least, most) - start)
     return f'<g class="{css}">{told}<rect x="{start:.1f}" y="{y - 6:.1f}" width="{width:.1f}" height="12" rx="2"/></g>'
 

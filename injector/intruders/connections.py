@@ -7,10 +7,11 @@ before such a client comes first.
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack
 
 from injector.intruders.victim import ready, target
-from services.shop.database import Administration, administration
+from services.shop.database import Administration, administration, gives_no_more
 
 DATABASE = "postgres"
 NAME = "report-export"
@@ -26,20 +27,31 @@ SELECT 1 FROM (
 
 
 async def take(stack: AsyncExitStack) -> list[Administration]:
-    """Open sessions until the server refuses one; return those that stand."""
+    """Open sessions until the server has no more to give; return those that stand.
+
+    Raises:
+        OSError, or the database client's own errors: whatever else keeps a session from being opened, since then not
+            all of them are taken.
+    """
     taken: list[Administration] = []
     while len(taken) < MOST:
         session = administration(target(), DATABASE)
         try:
             taken.append(await stack.enter_async_context(session))
             await taken[-1].run(f"SET application_name = '{NAME}'")
-        except Exception:  # refused, in whatever words: it has them all
-            break
+        except Exception as error:
+            if gives_no_more(error):
+                break
+            raise
     return taken
 
 
 async def hold() -> None:
-    """Hold them until this process is ended, and take what comes free."""
+    """Hold them until this process is ended, and take what comes free.
+
+    Raises:
+        As `take`; also where the server ended a session that was held.
+    """
     async with AsyncExitStack() as stack:
         taken = await take(stack)
         while taken:
@@ -51,5 +63,13 @@ async def hold() -> None:
             await asyncio.sleep(POLL_S)
 
 
+def main() -> None:
+    """Hold them, or say in one sentence on standard error what failed, and exit with 1."""
+    try:
+        asyncio.run(hold())
+    except Exception as error:
+        sys.exit(f"{NAME}: the connections of the database could not be held: {type(error).__name__}: {error}")
+
+
 if __name__ == "__main__":
-    asyncio.run(hold())
+    main()

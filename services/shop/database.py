@@ -100,6 +100,11 @@ async def administration(dsn: str, database: str) -> AsyncIterator[Administratio
         await connection.close(timeout=2.0)
 
 
+def gives_no_more(error: BaseException) -> bool:
+    """Tell whether a server refused a connection because it has given away all that it gives."""
+    return isinstance(error, asyncpg.TooManyConnectionsError)
+
+
 class Administration:
     """Statements that prepare a server."""
 

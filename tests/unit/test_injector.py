@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from injector import injector as module
 from injector.errors import (
     BadArgumentError,
     BadTargetError,
+    DamagedNoteError,
     NoEvidenceError,
     NotHealedError,
     NotHereError,
@@ -248,6 +250,7 @@ async def test_healing_all_tries_each_and_names_those_that_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "EVIDENCE_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(module, "STARTING_S", 0.0)
     times = (f"2026-01-01T00:00:0{n}+00:00" for n in range(9))
     subject = Injector(World(StubbornWorld(), shop_inventory()), FaultJournal(tmp_path), now=lambda: next(times))
     for target in ("orders", "fulfilment", "gateway", "catalog"):
@@ -327,3 +330,58 @@ def test_a_fault_that_somebody_heals_while_the_open_ones_are_listed_is_passed_ov
 
     monkeypatch.setattr(Path, "read_text", read)
     assert [fault.id for fault in journal] == [stays.id]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"id": "x", "spec": {"fault": 1}, "state": "open", "at": "t"}', "\x00"]
+)
+async def test_a_damaged_note_is_named_and_all_others_are_healed(tmp_path: Path, text: str) -> None:
+    subject = injector(tmp_path, FakeFaults())
+    opened = await subject.inject(Spec("service_killed", "orders"))
+    (tmp_path / "db_conn_drift-orders-1.json").write_text(text)
+    with pytest.raises(DamagedNoteError, match=r"db_conn_drift-orders-1\.json \(.*triage status") as caught:
+        await subject.heal_all()
+    assert "\n" not in str(caught.value)
+    assert not (await subject.evidence(opened.spec)).present
+    with pytest.raises(DamagedNoteError):
+        subject.open()
+    (tmp_path / "db_conn_drift-orders-1.json").unlink()
+    assert subject.open() == ()
+
+
+class LateWorld(FakeFaults):
+    """A busy machine: what was begun shows 25 s later by the test's clock."""
+
+    now = 0.0
+
+    async def is_running(self, name: str) -> bool:
+        return self.now < 25.0 or await super().is_running(name)
+
+
+@pytest.mark.asyncio
+async def test_a_fault_that_a_busy_machine_shows_late_was_injected_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = LateWorld()
+
+    async def sleep(seconds: float) -> None:
+        world.now += seconds
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: world.now))
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
+    assert (await injector(tmp_path, world).inject(Spec("service_killed", "orders"))).state == "open"
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.asyncio
+async def test_what_a_killed_injector_left_half_written_is_gone_once_its_fault_is_healed(tmp_path: Path) -> None:
+    subject = injector(tmp_path, FakeFaults())
+    opened = await subject.inject(Spec("service_killed", "orders"))
+    (tmp_path / f"{opened.id}.tmp4711").write_text('{"id"')
+    assert [fault.id for fault in subject.open()] == [opened.id]
+    await subject.heal_all()
+    assert names_in(tmp_path) == []

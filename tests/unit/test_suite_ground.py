@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -43,8 +43,12 @@ class FakeStack:
         self.done: list[str] = []
         self.world = ORDERS
         self.agent = AGENT
+        self.more: tuple[ProgramStatus, ...] = ()
+        self.deaf: set[str] = set()
+        """Programs that cannot be killed."""
         self.faults: list[str] = []
         self.healable = True
+        self.unhealable_once = False
         self.incidents: set[str] = set()
         self.mended_by_restart = True
         self.blind: Exception | None = None
@@ -69,11 +73,14 @@ class FakeStack:
         return self.running
 
     async def status(self) -> StackStatus:
-        return StackStatus(self.home, 1, None, (self.agent,))
+        return StackStatus(self.home, 1, None, (self.agent, *self.more))
 
     async def kill(self, name: str, signal: str = "KILL") -> None:
+        if name in self.deaf:
+            raise StackError("no such process")
         self.done.append(f"{signal} {name}")
-        self.agent = AGENT
+        if name == self.agent.name:
+            self.agent = AGENT
 
     def injector(self) -> FakeStack:
         return self
@@ -82,7 +89,8 @@ class FakeStack:
         return self
 
     async def heal_all(self) -> tuple[OpenFault, ...]:
-        if self.faults and not self.healable:
+        once, self.unhealable_once = self.unhealable_once, False
+        if self.faults and (once or not self.healable):
             raise NotHealedError("1 of 1 open faults could not be healed")
         healed = tuple(self.open())
         self.faults.clear()
@@ -164,6 +172,44 @@ async def test_an_open_fault_is_healed_and_a_hanging_agent_woken_and_both_are_na
     assert (found.proved, found.restarted) == (True, False)
     assert found.healed == ("service_killed-1", "log-agent-1 hung")
     assert stack.done == ["KILL log-agent-1"]
+
+
+@pytest.mark.asyncio
+async def test_a_hanging_agent_is_woken_also_where_a_fault_cannot_be_healed_and_both_are_told(stack: FakeStack) -> None:
+    ground = await prepared(stack)
+    stack.faults, stack.healable = ["f-1"], False
+    stack.agent = replace(AGENT, state="PAUSED", healthy=False)
+    found = await ground.tidy(anew=False)
+    assert stack.done == ["KILL log-agent-1"]
+    assert found.healed == ("log-agent-1 hung",)
+    assert found.left == (
+        "not everything could be healed: 1 of 1 open faults could not be healed",
+        "the fault f-1 is open",
+    )
+    assert not found.proved
+
+
+@pytest.mark.asyncio
+async def test_every_hanging_program_is_woken_also_where_one_cannot_be(stack: FakeStack) -> None:
+    ground = await prepared(stack)
+    other = replace(AGENT, name="log-agent-2", state="PAUSED", healthy=False)
+    stack.agent, stack.more, stack.deaf = replace(other, name="log-agent-1"), (other,), {"log-agent-1"}
+    found = await ground.tidy(anew=False)
+    assert stack.done == ["KILL log-agent-2"]
+    assert found.healed == ("log-agent-2 hung",)
+    assert "log-agent-1 could not be woken: no such process" in found.left
+
+
+@pytest.mark.asyncio
+async def test_what_could_not_be_healed_at_first_is_tried_again_before_the_stack_is_brought_up_anew(
+    stack: FakeStack,
+) -> None:
+    """As long as the world is busy with coming back, healing may not be seen to have worked in time."""
+    ground = Ground(as_deployment(stack), silent, patience_s=30.0)
+    await ground.prepare()
+    stack.faults, stack.unhealable_once = ["f-1"], True
+    found = await ground.tidy()
+    assert (found.proved, found.restarted, found.healed, found.left) == (True, False, ("f-1",), ())
 
 
 @pytest.mark.asyncio
@@ -284,6 +330,24 @@ async def test_two_suites_on_one_stack_are_refused_and_the_second_takes_nothing_
             async with standing(as_deployment(stack), RULEBOOK, silent):
                 pytest.fail("two suites on one stack")
         assert stack.running
+
+
+@pytest.mark.asyncio
+async def test_a_suite_that_another_one_overtook_while_the_stack_came_up_leaves_it_to_that_one(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.running = False
+    with ExitStack() as others:
+
+        async def up(*, progress: object) -> None:
+            await FakeStack.up(stack, progress=progress)
+            others.enter_context(only_run(stack.home, "a suite"))
+
+        monkeypatch.setattr(stack, "up", up)
+        with pytest.raises(ConflictError, match=r"a suite \(process \d+\) runs on the stack"):
+            async with standing(as_deployment(stack), RULEBOOK, silent):
+                pytest.fail("two suites on one stack")
+        assert (stack.running, stack.done) == (True, ["up"])
 
 
 @pytest.mark.asyncio

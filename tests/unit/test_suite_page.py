@@ -137,9 +137,9 @@ def test_ticks_are_round_and_reach_the_greatest_value(most: float, found: tuple[
 
 
 def test_a_bar_is_as_long_as_its_rate() -> None:
-    """From 200 to 736 is 536 wide: half of it is 268."""
+    """From 230 to 696 is 466 wide: half of it is 233."""
     plot = bars("x", "t", [Bar("network", 0, 0.5, 0.2, 0.8, "2 of 4")])
-    assert 'width="268.0"' in plot
+    assert 'width="233.0"' in plot
     assert "network: 0.50, 95 % interval 0.20 to 0.80" in plot
 
 
@@ -162,9 +162,49 @@ def test_a_timeline_begins_with_its_first_mark_also_before_the_start() -> None:
     marks = (Mark(lane="monitor", label="early", at_s=-1.0), Mark(lane="agents", label="late", at_s=1.0, until_s=3.0))
     plot = lanes("x", "t", marks)
     assert "0.0 s monitor: early; 2.0 s agents: late" in plot
-    assert 'd="M200.0 ' in plot
+    assert 'd="M230.0 ' in plot
 
 
 def test_two_reports_figures_stand_below_each_other_on_one_scale() -> None:
     plot = pairs("x", "t", [Pair("SR", (0.5, 0.2, 0.8), (0.9, 0.6, 1.0))], "")
     assert "SR: A 0.50, B 0.90" in plot
+
+
+def test_a_count_stands_right_of_the_axis_where_no_bar_and_no_whisker_runs_through_it() -> None:
+    root = ElementTree.fromstring(bars("x", "t", [Bar("network", 0, 1.0, 0.5, 1.0, "999 of 999")]))  # noqa: S314 - ours
+    [count] = [item for item in root.iter("text") if item.text == "999 of 999"]
+    assert count.get("text-anchor") == "end"
+    assert float(str(count.get("x"))) - 10 * 6 > 696.0
+
+
+def test_long_names_of_two_models_of_one_endpoint_can_be_told_apart() -> None:
+    names = [f"http://127.0.0.1:1234/v1 (qwen2.5-coder-{size}b-instruct)" for size in ("0.5", "1.5")]
+    names += [f"{name[:-1]}, full)" for name in names]
+    plot = dots("x", "t", [Dots(name, n, (1.0,), 1.0, 1.0, 1.0) for n, name in enumerate(names)])
+    shown = re.findall(r">([^<]*\u2026[^<]*)</text>", plot)
+    assert len(shown) == 4
+    assert all(len(label) <= 29 for label in shown)
+    assert len(set(shown)) == 4, shown
+
+
+def test_a_series_without_values_says_so_and_a_figure_that_no_run_has_is_no_plot() -> None:
+    rows = [Dots("rulebook", 0, (1.0,), 1.0, 1.0, 1.0), Dots("a", 1, (), None, None, None)]
+    assert ">no value</text>" in dots("x", "t", rows)
+    text = page(report(about(), (unmeasured(),)))
+    assert text.count("No run has this figure.") == 2
+    assert "mttr-t" not in text
+
+
+def test_a_timeline_begins_with_its_run_and_good_and_bad_news_differ_in_shape() -> None:
+    marks = (Mark(lane="world", label="injected", at_s=5.0, ok=False), Mark(lane="world", label="healed", at_s=10.0))
+    plot = lanes("x", "t", marks)
+    bad, good = re.findall(r'<g class="(bad|good)">.*?<path d="M([\d.]+) [\d.]+(\S*)', plot)
+    assert (bad[0], good[0]) == ("bad", "good")
+    assert bad[2] != good[2]
+    assert float(bad[1]) + 5 == pytest.approx(230 + 466 / 2), "half way, as 5 s are of 10 s from the start"
+
+
+def test_a_figure_that_neither_report_has_is_one_dash() -> None:
+    text = comparison(compare(report(about(), (unmeasured(),)), report(about(), (unmeasured(),))))
+    assert "<td class=n>-</td>" in text
+    assert "- (-)" not in text

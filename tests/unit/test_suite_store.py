@@ -94,6 +94,35 @@ def test_a_change_that_is_not_committed_makes_other_sources_of_a_commit(tmp_path
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_source_file_that_git_does_not_know_makes_other_sources_too(tmp_path: Path) -> None:
+    root = checkout(tmp_path / "ours")
+    clean = sources(root)
+    (root / "notes.txt").write_text("no source\n")
+    assert sources(root) == clean
+    new = root / "harness" / "new.py"
+    new.write_text("one\n")
+    added = sources(root)
+    assert added.startswith(f"{clean}+")
+    new.write_text("two\n")
+    assert sources(root) not in (clean, added)
+    new.unlink()
+    (root / "harness" / "run.py").write_text("two\n")
+    assert sources(root) not in (clean, added)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_checkout_without_a_commit_claims_none(tmp_path: Path) -> None:
+    root = tmp_path / "new"
+    (root / "harness").mkdir(parents=True)
+    (root / "harness" / "run.py").write_text("one\n")
+    subprocess.run(["git", "-C", str(root), "init", "-q"], check=True, capture_output=True)
+    before = sources(root)
+    assert before.startswith("files-")
+    (root / "harness" / "run.py").write_text("two\n")
+    assert sources(root) != before
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_installed_in_somebody_elses_checkout_the_files_count_and_not_that_commit(tmp_path: Path) -> None:
     installed = checkout(tmp_path / "theirs") / "site-packages"
     (installed / "harness").mkdir(parents=True)
