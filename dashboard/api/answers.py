@@ -75,6 +75,8 @@ class Snapshot(Answer):
     """Names the journal: another name, another world."""
     head: int
     now_us: int
+    connected: bool
+    """Whether the stack's broker answers. While it does not, this is what was heard last, and no command is taken."""
     entries: list[Entry]
     telemetry: list[Entry]
     inventory: World

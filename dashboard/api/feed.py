@@ -125,7 +125,8 @@ class Feed:
                     )
                 self._error = problem
             finally:
-                self.control, self.connected = None, False
+                self.control = None
+                self._is_connected(False)
                 self._wake()
             await asyncio.sleep(RETRY_S)
 
@@ -135,7 +136,8 @@ class Feed:
         if identity != self._base or head < self.head or not self._ready.is_set():
             self._base = identity
             self._begin(await first_of_interest(control, head) - 1)
-        self.control, self.connected, self._error = control, True, None
+        self.control, self._error = control, None
+        self._is_connected(True)
         watch = asyncio.create_task(self._watch(control, identity))
         try:
             if self.head:
@@ -195,10 +197,13 @@ class Feed:
                 alive = True
             except BrokerError as error:
                 self._error, alive = problem_of(error), False
-            if alive is not self.connected:
-                self.connected = alive
-                self.notify("stack")
+            self._is_connected(alive)
             await asyncio.sleep(ALIVE_S)
+
+    def _is_connected(self, connected: bool) -> None:
+        if connected is not self.connected:
+            self.connected = connected
+            self.notify("stack")
 
     # followers
 

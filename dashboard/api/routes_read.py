@@ -39,6 +39,7 @@ def _live(routes: APIRouter, feed: Feed, stack: StackDoor, rules: Rules) -> None
             journal=feed.journal,
             head=feed.head,
             now_us=now_us(),
+            connected=feed.connected,
             entries=feed.kept.entries(),
             telemetry=feed.kept.telemetry(),
             inventory=answers.World(devices=inventory.devices, objective=inventory.objective),

@@ -41,8 +41,13 @@ async def stream(feed: Feed, after: int, beat_s: float = BEAT_S) -> AsyncGenerat
                 yield named_event("reset", {"journal": feed.journal})
                 return
             chunks = [entry_event(seq, data) for seq, data in news.entries]
-            chunks += [named_event(name, {}) for name in news.notices]
+            chunks += [named_event(name, _said(feed, name)) for name in news.notices]
             yield b"".join(chunks) or beat(feed)
+
+
+def _said(feed: Feed, notice: str) -> dict[str, bool]:
+    """Return what goes with a notice: the one of the stack tells whether its broker answers."""
+    return {"connected": feed.connected} if notice == "stack" else {}
 
 
 def beat(feed: Feed) -> bytes:

@@ -9,6 +9,7 @@ import typer
 
 from broker.runtime.settings import load_settings
 from dashboard.built import NOT_BUILT, is_built
+from deploy.errors import StackError
 from harness.cli.context import home, run
 from harness.cli.output import err, out
 from harness.errors import RefusedError
@@ -66,7 +67,10 @@ def own_address() -> str | None:
     """Return the address of the embedded stack's own dashboard, if that answers."""
     if platform() != "embedded" or not is_up(home()):
         return None
-    found = run(deployment(home()).status)
+    try:
+        found = run(deployment(home()).status)
+    except StackError:
+        return None  # a broker that says a recording again (ADR 0022) has a stack's home and none of its programs
     page = next((program for program in found.programs if program.tier == "page"), None)
     return found.dashboard if page is not None and page.healthy else None
 

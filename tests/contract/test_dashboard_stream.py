@@ -162,12 +162,14 @@ async def test_a_broker_that_comes_back_goes_on_where_it_was(stage: Stage, monke
         listening = asyncio.create_task(page.listen(feed, 8))
         stage.journal.faults.down = True
         stage.journal.wake()
-        await until(lambda: not feed.connected)
+        await until(lambda: page.others == [("stack", {"connected": False})])
         stage.journal.faults.down = False
+        await until(lambda: feed.connected)
         await talk(stage, 3)
         await listening
         assert feed.journal == before
     assert page.seqs == list(range(1, 9))
+    assert page.others == [("stack", {"connected": False}), ("stack", {"connected": True})]
 
 
 @pytest.mark.asyncio

@@ -56,6 +56,8 @@ class Canned:
         """Idempotency key and path of every POST that came."""
         self.away = False
         """While it is, every request is answered with 503 and streams end."""
+        self.deaf = False
+        """While it is, the API is there and the stack's broker is not."""
         self.held: set[asyncio.Task[None]] = set()
 
     def tick(self) -> None:
@@ -76,6 +78,7 @@ class Canned:
             journal=self.name,
             head=len(self.story.entries),
             now_us=now_us(),
+            connected=not self.deaf,
             entries=[entry for entry in self.story.entries if not is_noise(entry.subject)],
             telemetry=list(newest.values()),
             inventory=answers.World(devices=devices.devices, objective=devices.objective),
@@ -168,8 +171,13 @@ async def _events(canned: Canned, request: Request) -> Response:
 
     async def stream(at: int) -> AsyncIterator[str]:
         yield "retry: 1000\n\n"
+        told = canned.deaf
         while not canned.away:
-            canned.tick()
+            if told is not canned.deaf:
+                told = canned.deaf
+                yield f"event: stack\ndata: {json.dumps({'connected': not told})}\n\n"
+            if not canned.deaf:
+                canned.tick()
             for entry in canned.story.entries[at:]:
                 yield f"id: {entry.seq}\nevent: entry\ndata: {entry.model_dump_json()}\n\n"
             at = len(canned.story.entries)

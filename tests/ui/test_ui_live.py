@@ -126,6 +126,21 @@ def test_a_page_left_open_while_the_api_is_away_goes_on_where_it_was(shown: Show
     expect(page.locator(".panel-aside").first).to_contain_text("10 of")
 
 
+def test_a_stack_whose_broker_is_away_is_said_while_the_page_stays_and_goes_on(shown: Shown) -> None:
+    shown.open("#/timeline?group=control")
+    page, canned = shown.page, shown.canned
+    canned.deaf = True
+    expect(page.locator("header .badge").first).to_contain_text("stack away, waiting")
+    expect(page.locator(".failure")).to_contain_text("The stack's broker does not answer.")
+    page.reload()
+    expect(page.locator("header .badge").first).to_contain_text("stack away, waiting")
+    canned.deaf = False
+    canned.story.say(Rotate(key_version=2), "operator", "cli")
+    expect(page.locator("header .badge").first).to_contain_text("live")
+    expect(page.locator(".failure")).to_have_count(0)
+    expect(page.locator(".panel-aside").first).to_contain_text("1 of")
+
+
 def test_a_stack_that_came_back_with_another_journal_is_shown_anew(shown: Shown) -> None:
     shown.open("#/timeline")
     page, canned = shown.page, shown.canned

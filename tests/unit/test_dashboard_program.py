@@ -60,6 +60,12 @@ def test_an_own_one_that_does_not_answer_is_none(
     assert dashboard.own_address() == own
 
 
+def test_a_home_in_which_only_a_broker_runs_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard, "is_up", lambda *_: True)
+    monkeypatch.setattr(dashboard, "home", lambda: tmp_path)
+    assert dashboard.own_address() is None
+
+
 @pytest.mark.parametrize("built", [True, False])
 def test_the_line_says_how_to_build_a_page_that_is_not_built(monkeypatch: pytest.MonkeyPatch, built: bool) -> None:
     monkeypatch.setattr(dashboard, "is_built", lambda: built)

@@ -393,6 +393,7 @@ export interface SimilarIncidents {
 
 export interface Snapshot {
   readonly catalogue: Readonly<Record<string, CatalogueEntry>>;
+  readonly connected: boolean;
   readonly entries: readonly Entry[];
   readonly faults_open: readonly OpenFault[] | null;
   readonly head: number;

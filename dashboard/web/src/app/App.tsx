@@ -100,6 +100,9 @@ export function App() {
           <Cue />
           {live.link === "refused" ? <TokenForm sentence={live.sentence} /> : null}
           {live.link === "broken" && !replaying ? <Failure sentence={`${live.sentence || "The connection is lost"}. It is tried again by itself.`} /> : null}
+          {live.link === "live" && !live.connected && !replaying ? (
+            <Failure sentence="The stack's broker does not answer. What stands here is what was heard last; nothing can be commanded until it is back, and the page then goes on by itself." />
+          ) : null}
           {live.snapshot || live.link !== "loading" ? (
             live.link === "refused" ? null : (
               <Boundary key={route.view}>
@@ -150,9 +153,11 @@ function LinkBadge({ live, now }: { live: Live; now: number }) {
   const quiet = live.heardMs ? now - live.heardMs : 0;
   const [tone, icon, word]: [string, IconName, string] =
     live.link === "live"
-      ? quiet > QUIET_MS
-        ? ["warn", "warn", `live, quiet for ${span(Math.floor(quiet / 1_000) * 1_000)}`]
-        : ["good", "plug", "live"]
+      ? !live.connected
+        ? ["bad", "cross", "stack away, waiting"]
+        : quiet > QUIET_MS
+          ? ["warn", "warn", `live, quiet for ${span(Math.floor(quiet / 1_000) * 1_000)}`]
+          : ["good", "plug", "live"]
       : live.link === "loading"
         ? ["calm", "clock", "connecting"]
         : live.link === "broken"

@@ -17,6 +17,8 @@ export interface Live {
   readonly heardMs: number;
   /** How far the page's clock is ahead of the API's, milliseconds. */
   readonly skewMs: number;
+  /** Whether the stack's broker answers the API: while it does not, what is shown is what was heard last. */
+  readonly connected: boolean;
   /** Counts up when the API says that something beside the journal changed (faults, programs). */
   readonly besides: number;
 }
@@ -31,6 +33,7 @@ class Store {
     snapshot: null,
     heardMs: 0,
     skewMs: 0,
+    connected: true,
     besides: 0,
   };
   private readonly listeners = new Set<Listener>();
@@ -50,9 +53,7 @@ class Store {
       adopt: (snapshot, anew) => this.adopt(snapshot, anew),
       open: api.events,
       entries: (batch) => this.take(batch),
-      notice: (name) => {
-        if (name !== "beat") this.set({ besides: this.value.besides + 1 });
-      },
+      notice: (name, data) => this.notice(name, data),
       state: (link, sentence) => this.set({ link, sentence }),
       final: (error) => (error instanceof ApiError && error.final ? error.message : null),
     });
@@ -68,12 +69,18 @@ class Store {
     for (const listener of this.listeners) listener();
   }
 
+  private notice(name: string, data: unknown): void {
+    const connected = (data as { connected?: unknown } | null)?.connected;
+    if (typeof connected === "boolean" && connected !== this.value.connected) this.set({ connected });
+    if (name !== "beat") this.set({ besides: this.value.besides + 1 });
+  }
+
   private adopt(snapshot: Snapshot, anew: boolean): number {
     const before = this.value;
     const goesOn = !anew && before.snapshot?.journal === snapshot.journal && snapshot.head >= before.world.head;
     // The same journal: what the page has stays, and the stream gives what came since, entry by entry.
     const world = goesOn && before.world.head > 0 ? before.world : worldOf(snapshot);
-    this.set({ snapshot, world, skewMs: Date.now() - snapshot.now_us / 1_000, besides: before.besides + 1 });
+    this.set({ snapshot, world, connected: snapshot.connected, skewMs: Date.now() - snapshot.now_us / 1_000, besides: before.besides + 1 });
     return world.head;
   }
 
