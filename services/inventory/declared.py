@@ -14,6 +14,7 @@ from broker.contracts.base import Frozen, Token
 from broker.contracts.inventory import Device, DeviceKind, Inventory, Objective, Probe
 from services.inventory.ports import port
 from services.shop import grants as shop
+from services.shop.messages import ORDERS_CREATED
 
 HOST = "127.0.0.1"
 TRAFFIC_RATE = 20.0
@@ -40,6 +41,27 @@ GRANTS = tuple(
     Grant(database=item.database, table=item.table, role=item.role, privileges=item.privileges) for item in shop.GRANTS
 )
 """What the shop's services may do in its database (made by services/shop/schema.py)."""
+
+
+class Messages(Frozen):
+    """Messages in a queue that its consumer must be able to read."""
+
+    stream: str
+    subject: str
+    consumer: Token
+    aside: str
+    """Where a message goes that it cannot read: a subject of the same stream that nobody consumes."""
+
+
+MESSAGES = (
+    Messages(
+        stream=ORDERS_CREATED.stream,
+        subject=ORDERS_CREATED.subject,
+        consumer=ORDERS_CREATED.consumer,
+        aside=ORDERS_CREATED.aside,
+    ),
+)
+"""What the shop's queue carries (docs/adr/0026)."""
 
 
 @dataclass(frozen=True, slots=True)

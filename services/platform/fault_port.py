@@ -114,6 +114,22 @@ class Grants(Protocol):
         ...
 
 
+class Messages(Protocol):
+    """Messages in a queue."""
+
+    async def poison(self, name: str) -> None:
+        """Put one message into the queue that its consumer's decoder breaks on; at most one."""
+        ...
+
+    async def unreadable(self, name: str) -> tuple[str, ...]:
+        """Return a sentence for every such message that its consumer is not done with."""
+        ...
+
+    async def set_aside(self, name: str) -> None:
+        """Move them to where nobody consumes them."""
+        ...
+
+
 class Networks(Protocol):
     """A workload's place on its networks."""
 
@@ -173,6 +189,9 @@ class FaultPort(Protocol):
 
     @property
     def grants(self) -> Grants | Lacking: ...
+
+    @property
+    def messages(self) -> Messages | Lacking: ...
 
     @property
     def networks(self) -> Networks | Lacking: ...

@@ -47,7 +47,9 @@ class NotOnThisPlatformError(PlatformError):
 class Drift:
     """One difference between what is declared and what runs. Secret values are masked."""
 
-    what: Literal["command", "environment", "network", "process", "image", "limits", "container", "settings", "grants"]
+    what: Literal[
+        "command", "environment", "network", "process", "image", "limits", "container", "settings", "grants", "messages"
+    ]
     name: str
     declared: str
     actual: str

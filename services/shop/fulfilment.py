@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
 
 from starlette.applications import Starlette
 
 from services.shop.calls import Neighbour
 from services.shop.errors import DependencyFailed, RequestRefused
+from services.shop.messages import MALFORMED, order_in
 from services.shop.queue import CREATED, Queue
 from services.shop.settings import FulfilmentSettings, Own
 from services.shop.web import Service, serve
@@ -34,13 +33,15 @@ class Fulfilment:
         error = None
         done = True
         try:
-            order_id = UUID(json.loads(message)["id"])
-            await self._orders.call("POST", f"/orders/{order_id}/shipped")
+            await self._orders.call("POST", f"/orders/{order_in(message)}/shipped")
         except DependencyFailed as failed:
             self.service.failed(failed.dependency, failed.cause, subject=CREATED, status=failed.status)
             error, done = str(failed.status), False
-        except (RequestRefused, ValueError, KeyError, TypeError) as refused:
+        except (RequestRefused, *MALFORMED) as refused:
             self.service.log.warn(f"not shipped: {refused}", subject=CREATED)
+        except Exception as unforeseen:  # as `Service.route` does: one bad message must not end the consumer
+            failure = self.service.failed(QUEUE, unforeseen, subject=CREATED)
+            error, done = failure.code, False
         self.service.record(CREATED, "ok" if error is None else error, started, error)
         return done
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 import nats.errors
 import nats.js.errors
@@ -20,11 +21,12 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 
 from broker.tasks import end
 from services.shop.errors import DependencyFailed
+from services.shop.messages import ORDERS_CREATED, Announced
 
-STREAM = "SHOP"
+STREAM = ORDERS_CREATED.stream
 SUBJECTS = "shop.orders.>"
-CREATED = "shop.orders.created"
-DURABLE = "fulfilment"
+CREATED = ORDERS_CREATED.subject
+DURABLE = ORDERS_CREATED.consumer
 
 CONNECT_TIMEOUT_S = 1
 RECONNECT_S = 0.2
@@ -207,3 +209,68 @@ async def _close(client: Client) -> None:
     with suppress(Exception):  # it is of no more use either way
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await client.close()
+
+
+class Stored(NamedTuple):
+    """One message as it lies in a stream."""
+
+    seq: int
+    payload: bytes
+
+
+@asynccontextmanager
+async def administration(url: str) -> AsyncIterator[Administration]:
+    """Connect to the queue's server as its administrator.
+
+    Raises:
+        nats.errors.Error, OSError: it does not answer.
+    """
+    client = Client()
+
+    async def failed(error: Exception) -> None:
+        if client.is_connecting:  # the client would go on trying by itself
+            raise error
+
+    try:
+        await client.connect(url, allow_reconnect=False, connect_timeout=CONNECT_TIMEOUT_S, error_cb=failed)
+        yield Administration(client.jetstream(timeout=CONNECT_TIMEOUT_S))
+    finally:
+        await _close(client)
+
+
+class Administration:
+    """What is done to the messages of a queue by hand."""
+
+    def __init__(self, jetstream: JetStreamContext) -> None:
+        self._jetstream = jetstream
+
+    async def unfinished(self, what: Announced, limit: int) -> list[Stored]:
+        """Return the oldest messages from the consumer's acknowledgement floor on, at most `limit`.
+
+        All before it are done with. Of those behind it some may be. Nothing if nobody has consumed yet.
+        """
+        try:
+            floor = (await self._jetstream.consumer_info(what.stream, what.consumer)).ack_floor
+        except nats.js.errors.NotFoundError:
+            return []
+        seq = (floor.stream_seq if floor else 0) + 1
+        found: list[Stored] = []
+        while len(found) < limit:
+            try:
+                raw = await self._jetstream.get_msg(what.stream, seq=seq, subject=what.subject, next=True)
+            except nats.js.errors.NotFoundError:
+                break
+            found.append(Stored(raw.seq or seq, raw.data or b""))
+            seq = found[-1].seq + 1
+        return found
+
+    async def put(self, subject: str, payload: bytes) -> None:
+        """Store one message."""
+        await self._jetstream.publish(subject, payload, timeout=CONNECT_TIMEOUT_S)
+
+    async def set_aside(self, what: Announced, message: Stored) -> None:
+        """Keep a message where nobody consumes it, once, and then take it from where it lies."""
+        name = {"Nats-Msg-Id": f"{what.aside}.{message.seq}"}
+        await self._jetstream.publish(what.aside, message.payload, timeout=CONNECT_TIMEOUT_S, headers=name)
+        with suppress(nats.js.errors.NotFoundError):  # another hand was quicker
+            await self._jetstream.delete_msg(what.stream, message.seq)

@@ -34,6 +34,7 @@ KINDS = {
     "cache_full": "settings",
     "cache_password_changed": "settings",
     "privileges_revoked": "grants",
+    "poison_message": "messages",
 }
 """Fault, and the kind of drift as which the platform sees it."""
 

@@ -13,6 +13,7 @@ from services.platform.fault_port import (
     Lacking,
     Limits,
     LinkFault,
+    Messages,
     Names,
     Networks,
     Volumes,
@@ -126,6 +127,7 @@ class FakeFaults:
     foreign: set[tuple[str, str]] = field(default_factory=set)
     """Workload and module of each intruder."""
     revoked: set[str] = field(default_factory=set)
+    poisoned: set[str] = field(default_factory=set)
     deaf: bool = False
     """A world on which nothing has an effect."""
 
@@ -139,6 +141,10 @@ class FakeFaults:
 
     @property
     def grants(self) -> Grants | Lacking:
+        return self
+
+    @property
+    def messages(self) -> Messages | Lacking:
         return self
 
     @property
@@ -207,6 +213,15 @@ class FakeFaults:
 
     async def missing_grants(self, name: str) -> tuple[str, ...]:
         return ("orders on orders may SELECT, not SELECT, INSERT",) if name in self.revoked else ()
+
+    async def poison(self, name: str) -> None:
+        self.poisoned.add(name)
+
+    async def unreadable(self, name: str) -> tuple[str, ...]:
+        return ("message shop.orders.created 7 breaks who reads it",) if name in self.poisoned else ()
+
+    async def set_aside(self, name: str) -> None:
+        self.poisoned.discard(name)
 
     async def set_link(self, source: str, destination: str, fault: LinkFault) -> None:
         self.links[source, destination] = fault

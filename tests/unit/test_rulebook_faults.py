@@ -100,6 +100,10 @@ CASES = (
     Case("processor burnt", {"catalog": {"cpu_load": 1.6}, "gateway": {"status": "WARN", "note": "slow:catalog=300ms"},
          "orders": {"status": "WARN", "note": "slow:shop-db=200ms"}},
          "catalog", "cpu_saturation", ("reconcile", "catalog")),
+    Case("message that breaks its consumer", {"fulfilment": {"status": "WARN", "error_code": "RecursionError"}},
+         "shop-mq", "config_drift", ("reconcile", "shop-mq")),
+    Case("build that breaks on what it reads", {"catalog": {"status": "ERROR", "error_code": "RecursionError"},
+         "gateway": GATEWAY_500, "loadgen": USERS_FAIL}, "catalog", "config_drift", ("reconcile", "catalog")),
     # Containers: the engine's name server forgets who does not run, so nobody is refused any more.
     Case("container stopped", {"orders": refused("gaierror"), "gateway": blames("orders=gaierror", "gaierror"),
          "fulfilment": blames("orders=gaierror", "gaierror"), "loadgen": USERS_FAIL},

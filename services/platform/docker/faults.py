@@ -35,6 +35,7 @@ class DockerFaults:
     commands = lacking.COMMANDS
     intruders = lacking.INTRUDERS
     grants = lacking.GRANTS
+    messages = lacking.MESSAGES
 
     def __init__(self, site: Site) -> None:
         self._site = site

@@ -18,6 +18,7 @@ from services.platform.embedded.commands import EmbeddedCommands
 from services.platform.embedded.freezing import freeze, thaw
 from services.platform.embedded.home import Home, scope_of
 from services.platform.embedded.intruders import EmbeddedIntruders
+from services.platform.embedded.poisoning import EmbeddedMessages
 from services.platform.embedded.privileges import EmbeddedGrants
 from services.platform.embedded.restarts import Restarts
 from services.platform.embedded.supervisor import Supervisor
@@ -55,6 +56,7 @@ class EmbeddedFaults:
         self.commands = EmbeddedCommands(self._view, self._restarts)
         self.intruders = EmbeddedIntruders(self._home, self._view)
         self.grants = EmbeddedGrants(self._view)
+        self.messages = EmbeddedMessages(self._view)
 
     @property
     def _supervisor(self) -> Supervisor:

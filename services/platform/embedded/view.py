@@ -12,6 +12,7 @@ from services.platform.embedded import drift, processes
 from services.platform.embedded.grants import grants_drift
 from services.platform.embedded.home import Home, scope_of
 from services.platform.embedded.links import LinkClient
+from services.platform.embedded.messages import messages_drift
 from services.platform.embedded.settings import settings_drift
 from services.platform.embedded.supervisor import ProgramInfo, Supervisor
 from services.platform.embedded.world import Program, World, load_world
@@ -71,7 +72,7 @@ class View:
                 _workload(self.home, world, program, infos[program.name], faults) for program in world.programs
             )
         )
-        return tuple([await _with_grants(*pair) for pair in zip(world.programs, found, strict=True)])
+        return tuple([await _with_own_word(*pair) for pair in zip(world.programs, found, strict=True)])
 
     async def workload(self, name: str) -> Workload:
         """Return one workload.
@@ -81,14 +82,20 @@ class View:
         """
         world, program = self.world, self.world.program(name)
         info, faults = await asyncio.gather(self.supervisor.program(name), self.links.all())
-        return await _with_grants(program, await asyncio.to_thread(_workload, self.home, world, program, info, faults))
+        return await _with_own_word(
+            program, await asyncio.to_thread(_workload, self.home, world, program, info, faults)
+        )
 
 
-async def _with_grants(program: Program, workload: Workload) -> Workload:
-    """Add what a running database says itself."""
-    if not program.grants or workload.state != "running":
+async def _with_own_word(program: Program, workload: Workload) -> Workload:
+    """Add what a running database or queue says itself."""
+    if workload.state != "running":
         return workload
-    return replace(workload, drift=(*workload.drift, *await grants_drift(program)))
+    told = [
+        *(await grants_drift(program) if program.grants else ()),
+        *(await messages_drift(program) if program.messages else ()),
+    ]
+    return replace(workload, drift=(*workload.drift, *told))
 
 
 def foreign_processes(home: Home, name: str, pid: int | None) -> tuple[drift.Foreign, ...]:

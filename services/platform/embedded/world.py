@@ -10,7 +10,7 @@ from pydantic import Field
 from broker.contracts.base import Frozen, Token
 from broker.contracts.inventory import Probe
 from broker.errors import SchemaError
-from services.inventory.declared import Grant
+from services.inventory.declared import Grant, Messages
 from services.platform.port import PlatformDownError, UnknownWorkloadError
 
 
@@ -36,6 +36,8 @@ class Program(Frozen):
     """Settings that a running server can be asked for, and must have."""
     grants: tuple[Grant, ...] = ()
     """What the database's roles must be allowed."""
+    messages: tuple[Messages, ...] = ()
+    """What a queue carries for whom, and must be readable."""
 
     def may_run_as(self) -> tuple[tuple[str, ...], ...]:
         """Return the command lines that are no drift."""

@@ -68,6 +68,7 @@ class RemoteFaults(_FaultCalls):
     commands = lacking.COMMANDS
     intruders = lacking.INTRUDERS
     grants = lacking.GRANTS
+    messages = lacking.MESSAGES
 
     def __init__(self, url: str, token_file: Path, *, retry_s: float = RETRY_S) -> None:
         """Args: as `RemotePlatform`."""
