@@ -17,8 +17,9 @@ from services.shop.messages import Announced, breaks
 if TYPE_CHECKING:
     from services.shop.queue import Stored
 
-TIMEOUT_S = 2.0
-LOOK_AT = 256
+TIMEOUT_S = 8.0
+"""A request for each message: a busy machine needs its time, and too little of it would hide the drift."""
+LOOK_AT = 32
 """Messages from the floor on that are read; of them only those that break are of interest."""
 POISON = b"[" * 100_000
 """Nested deeper than any decoder goes: what a broken serializer makes of an object that refers to itself."""
