@@ -42,6 +42,10 @@ READY_S = 15.0
 STOP_S = 5.0
 POLL_S = 0.02
 TRIES = 50
+STARTS = 5
+"""How often the server is started, with other ports each time, where somebody takes one between choice and use."""
+TAKEN = "address already in use"
+"""The server's own words for it."""
 PREFIX = "triage-replay-"
 """Of the name of every such home."""
 READERS: tuple[Role, ...] = ("operator", "reader")
@@ -75,10 +79,8 @@ async def own_broker(inventory: Inventory) -> AsyncIterator[OwnBroker]:
     process: subprocess.Popen[bytes] | None = None
     try:
         place = layout(root)
-        port = _free_ports()
-        ring = await asyncio.to_thread(_furnish, place, inventory, port)
-        process = _start(place, port, ring)
-        await _ready(process, place, port + OFFSETS["nats-monitoring"])
+        ring = await asyncio.to_thread(_furnish, place, inventory)
+        process, port = await _started(place, ring)
         url = f"nats://{LOOPBACK}:{port}"
         await ensure(url, ring.broker_password(ADMIN_USER))
         link = await open_link(url, user=ADMIN_USER, password=ring.broker_password(ADMIN_USER), name="replay")
@@ -120,8 +122,8 @@ def _free_ports() -> int:
     raise StackDownError("no two neighbouring ports of this machine are free for a broker; end what is not needed")
 
 
-def _furnish(place: Layout, inventory: Inventory, port: int) -> Keyring:
-    """Write what a reader of a stack looks for."""
+def _furnish(place: Layout, inventory: Inventory) -> Keyring:
+    """Write what a reader of a stack looks for, but for its ports."""
     for folder in (place.run, place.keys, place.data("nats")):
         folder.mkdir(parents=True, mode=0o700)
     passphrase = ensure_passphrase(place.passphrase)
@@ -130,14 +132,38 @@ def _furnish(place: Layout, inventory: Inventory, port: int) -> Keyring:
         derive_role_file(ring, role, place.role_keys(role), passphrase)
     ensure_secrets(place.secrets)
     write_private(place.inventory, inventory.encode())
+    return ring
+
+
+async def _started(place: Layout, ring: Keyring) -> tuple[subprocess.Popen[bytes], int]:
+    """Return the server, ready, and its port.
+
+    Raises:
+        StackDownError: it did not start; nothing of it is left.
+    """
+    for left in reversed(range(STARTS)):
+        port = _free_ports()
+        process = _start(place, port, ring)
+        try:
+            await _ready(process, place, port + OFFSETS["nats-monitoring"])
+        except BaseException as error:
+            _end(process)
+            if left and isinstance(error, StackDownError) and TAKEN in _log_of(place):
+                continue
+            raise
+        return process, port
+    raise AssertionError("the last try returns or raises")
+
+
+def _log_of(place: Layout) -> str:
+    return (place.data("nats") / "nats.log").read_text(errors="replace")
+
+
+def _start(place: Layout, port: int, ring: Keyring) -> subprocess.Popen[bytes]:
     record = StackRecord(
         port_base=port, schedulers=1, roles=False, supervisord_pid=os.getpid(), since_us=time.time_ns() // 1_000
     )
     write_private(place.stack, record.encode())
-    return ring
-
-
-def _start(place: Layout, port: int, ring: Keyring) -> subprocess.Popen[bytes]:
     folder = place.data("nats")
     text = server_config(
         port=port,
@@ -170,7 +196,7 @@ async def _ready(process: subprocess.Popen[bytes], place: Layout, monitoring_por
             except httpx.HTTPError:
                 pass
             await asyncio.sleep(POLL_S)
-    said = (place.data("nats") / "nats.log").read_text(errors="replace").strip().splitlines()[-1:]
+    said = _log_of(place).strip().splitlines()[-1:]
     raise StackDownError(f"the broker for the replay did not start: {said[0] if said else 'it said nothing'}")
 
 

@@ -36,7 +36,8 @@ def check_files(
         return
     for item in found:
         where = " and ".join(platforms_of(item)) or "no platform"
-        out.print(f"{item.name}: {len(item.faults)} faults, can be run on {where}", markup=False)
+        count = f"{len(item.faults)} fault{'' if len(item.faults) == 1 else 's'}"
+        out.print(f"{item.name}: {count}, can be run on {where}", markup=False)
 
 
 @app.command("list")

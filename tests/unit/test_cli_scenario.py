@@ -10,7 +10,7 @@ import pytest
 
 from harness.compose.delegate import is_delegated, translate
 from harness.errors import RefusedError
-from harness.scenario import load
+from harness.scenario import Expectation, Scenario, load
 from harness.scenario_checks import require_here
 from tests.support.cli import Cli, cli_of
 
@@ -43,6 +43,7 @@ def test_the_scenario_of_the_docs_can_be_run_as_it_stands(cli: Cli, tmp_path: Pa
         (('"catalog"', '"order"'), "faults.1: service_killed does not apply to 'order'"),
         (('"when": "claim", "kind"', '"when": "claim", "at_s": 5, "kind"'), "faults.1.at_s: it is to happen at 5 s"),
         (('"verdict"', '"verdikt"'), "did you mean 'verdict'"),
+        ((', "max_actions": 2', ""), "expect.max_actions: Field required"),
     ],
 )
 def test_a_slip_of_the_reader_is_refused_by_file_place_and_reason(
@@ -60,6 +61,22 @@ def test_a_scenario_for_containers_says_so_and_is_refused_elsewhere(cli: Cli) ->
     with pytest.raises(RefusedError, match=r"dns_broken cannot be run on the embedded platform: faults\.0: .* docker"):
         require_here(load("dns_broken"), "embedded")
     require_here(load("dns_broken"), "docker")
+
+
+def test_what_must_be_given_stands_in_the_docs() -> None:
+    text = DOCS.read_text()
+    assert set(Scenario.model_json_schema()["required"]) == {"name", "summary", "expect"}
+    assert set(Expectation.model_json_schema()["required"]) == {"verdict", "max_actions"}
+    assert (
+        "Only `name`, `summary` and `expect` must be given, and in `expect` both `verdict` and `max_actions`." in text
+    )
+
+
+def test_one_fault_is_said_as_one(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    mine = json.loads(from_the_docs(tmp_path).read_text())
+    path.write_text(json.dumps({**mine, "name": "one", "faults": mine["faults"][:1]}))
+    assert cli("scenario", "check", str(path)).out == "one: 1 fault, can be run on embedded and docker\n"
 
 
 def test_the_nightly_set_is_listed(cli: Cli) -> None:
