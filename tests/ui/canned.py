@@ -30,6 +30,7 @@ from dashboard.api import answers
 from dashboard.api.core.entry import Entry, incident_of, is_noise
 from dashboard.api.core.view import View
 from dashboard.api.stack import catalogue
+from harness.scenario import load
 from harness.scenario import names as scenario_names
 from injector.registry import FAULTS
 from tests.ui.journal import AGENTS, Story, shop
@@ -260,7 +261,7 @@ def _beside(canned: Canned) -> dict[str, BaseModel]:
     kinds = [
         answers.FaultKind(
             name=fault.name,
-            summary=(fault.__doc__ or "").strip().split("\n")[0],
+            summary=fault.summary,
             targets=list(fault.targets),
             args={
                 name: answers.Bounds(default=d, low=low, high=high) for name, (d, low, high) in fault.arguments.items()
@@ -296,7 +297,7 @@ def _beside(canned: Canned) -> dict[str, BaseModel]:
         "agents": answers.Agents(agents=agents),
         "faults": answers.Faults(catalogue=kinds, open=canned.faults, can_inject=True, why_not=None),
         "scenarios": answers.Scenarios(
-            scenarios=[answers.ScenarioRow(name=name, summary="as its file says") for name in scenario_names()]
+            scenarios=[answers.ScenarioRow(name=name, summary=load(name).summary) for name in scenario_names()]
         ),
         "runs": answers.Runs(runs=[run]),
         "figures": answers.Figures(

@@ -13,6 +13,7 @@ from tests.ui.canned import DIST, Canned
 from tests.ui.serving import served
 
 CHROMIUM = shutil.which("chromium")
+expect.set_options(timeout=30_000)  # a page draws at once; a machine that is busy with something else does not
 
 
 @dataclass

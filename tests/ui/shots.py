@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from tests.ui.serving import served
 
@@ -26,11 +26,17 @@ VIEWS = {
 }
 CHROMIUM = "/usr/bin/chromium"
 SETTLED_MS = 30_000
+WINDOW = ViewportSize(width=1440, height=900)
+PHONE = ViewportSize(width=390, height=844)
+UNFIXED = """() => innerWidth < 760 && document.querySelectorAll("nav, .replay").forEach((bar) => {
+  bar.style.position = "static";
+})"""
+"""What stands at the lower edge of a phone would else cover the middle of a picture of the whole page."""
 
 
 def opened(browser: Browser, theme: str, *, phone: bool) -> Page:
     """Return a page of that look."""
-    size = {"width": 390, "height": 844} if phone else {"width": 1440, "height": 900}
+    size = PHONE if phone else WINDOW
     context = browser.new_context(viewport=size, color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
     return context.new_page()
 
@@ -53,6 +59,7 @@ def main(folder: Path) -> None:
                 page.wait_for_load_state("load")
                 page.get_by_text("live", exact=True).first.wait_for()
                 settled(page)
+                page.evaluate(UNFIXED)
                 page.screenshot(path=folder / f"{name}-{theme}{'-phone' if phone else ''}.png", full_page=phone)
             page.context.close()
         browser.close()

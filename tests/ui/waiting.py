@@ -25,7 +25,7 @@ GOOD = plan_of(
     task("t3", "check_health", "catalog", "t2"),
 )
 FULL = Hypothesis(target="shop-cache", fault_class="cache_poison", confidence=0.61)
-CLEAR = plan_of(1, FULL, task("t1", "clear_cache", "shop-cache"))
+CLEAR = plan_of(1, FULL, task("t1", "flush_cache", "shop-cache"))
 
 
 def unapproved(story: Story, incident: str) -> None:
@@ -34,7 +34,7 @@ def unapproved(story: Story, incident: str) -> None:
     story.say(PlanRequested(incident=incident, version=1, attempt=1, text="prices look old"), "scheduler")
     proposed(story, incident, CLEAR)
     accepted(story, incident, CLEAR)
-    asks = _asks(incident, "v1-t1", "clear_cache", "shop-cache", "this stack acts only with approval", wait_s=10.0)
+    asks = _asks(incident, "v1-t1", "flush_cache", "shop-cache", "this stack acts only with approval", wait_s=10.0)
     story.say(asks, "scheduler")
     story.wait(10_000)
     over = ApprovalExpired(

@@ -1,4 +1,4 @@
-import { lazy, Suspense, useEffect, useMemo, useState, type ComponentType } from "react";
+import { lazy, Suspense, useEffect, useMemo, useRef, useState, type ComponentType } from "react";
 import { Failure, Loading } from "../parts/basic";
 import { Boundary } from "../parts/boundary";
 import type { Clock } from "../parts/format";
@@ -129,8 +129,14 @@ function Nav({ current }: { current: ViewId }) {
   const waiting = Object.values(world.approvals).filter((item) => item.state === "open").length;
   const open = openIncidents(world).length;
   const counts: Partial<Record<ViewId, number>> = { approvals: waiting, incident: open };
+  const bar = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // On a phone the bar is wider than the screen: the view that is shown must not stand outside it.
+    const here = bar.current?.querySelector<HTMLElement>("[aria-current=page]");
+    if (bar.current && here) bar.current.scrollLeft = here.offsetLeft - (bar.current.clientWidth - here.offsetWidth) / 2;
+  }, [current]);
   return (
-    <nav aria-label="Views">
+    <nav aria-label="Views" ref={bar}>
       <ul>
         {VIEWS.map((view) => (
           <li key={view.id}>

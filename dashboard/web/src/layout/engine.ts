@@ -1,6 +1,6 @@
 /** ELK in a worker of its own, loaded when the first graph is drawn. */
 
-import type { ELK } from "elkjs/lib/elk-api";
+import type { ELK, ElkExtendedEdge } from "elkjs/lib/elk-api";
 import { layered } from "./layered";
 
 export interface Box {
@@ -15,7 +15,17 @@ export interface Structure {
   readonly direction: "RIGHT" | "DOWN";
 }
 
-export type Places = Readonly<Record<string, { readonly x: number; readonly y: number }>>;
+export interface Point {
+  readonly x: number;
+  readonly y: number;
+}
+
+export interface Place extends Point {
+  /** By where a line from here leads: its way there, round other boxes. */
+  readonly ways?: Readonly<Record<string, readonly Point[]>>;
+}
+
+export type Places = Readonly<Record<string, Place>>;
 
 let engine: Promise<ELK> | null = null;
 
@@ -45,19 +55,26 @@ function late(): Promise<never> {
 }
 
 async function arranged(elk: ELK, { boxes, edges, direction }: Structure): Promise<Places> {
+  const lines: ElkExtendedEdge[] = edges.map(({ from, to }) => ({ id: `${from}>${to}`, sources: [from], targets: [to] }));
   const graph = await elk.layout({
     id: "root",
     layoutOptions: {
       "elk.algorithm": "layered",
       "elk.direction": direction,
       // Room for what is written on a line.
-      "elk.layered.spacing.nodeNodeBetweenLayers": direction === "RIGHT" ? "116" : "56",
+      "elk.layered.spacing.nodeNodeBetweenLayers": direction === "RIGHT" ? "150" : "56",
       "elk.spacing.nodeNode": "28",
+      "elk.edgeRouting": "POLYLINE",
       "elk.layered.nodePlacement.strategy": "NETWORK_SIMPLEX",
       "elk.layered.considerModelOrder.strategy": "NODES_AND_EDGES",
     },
     children: boxes.map(({ id, width, height }) => ({ id, width, height })),
-    edges: edges.map(({ from, to }) => ({ id: `${from}>${to}`, sources: [from], targets: [to] })),
+    edges: lines,
   });
-  return Object.fromEntries((graph.children ?? []).map((node) => [node.id, { x: node.x ?? 0, y: node.y ?? 0 }]));
+  const ways: Record<string, Record<string, readonly Point[]>> = {};
+  for (const { sources, targets, sections } of graph.edges ?? []) {
+    const way = sections?.[0];
+    if (way) (ways[sources[0]!] ??= {})[targets[0]!] = [way.startPoint, ...(way.bendPoints ?? []), way.endPoint];
+  }
+  return Object.fromEntries((graph.children ?? []).map(({ id, x = 0, y = 0 }) => [id, { x, y, ways: ways[id] ?? {} }]));
 }

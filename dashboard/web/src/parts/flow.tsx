@@ -3,8 +3,10 @@
 import "@xyflow/react/dist/base.css";
 import {
   Background,
+  BaseEdge,
   Controls,
   type Edge,
+  type EdgeProps,
   Handle,
   MarkerType,
   type Node,
@@ -13,8 +15,9 @@ import {
   ReactFlow,
   useReactFlow,
 } from "@xyflow/react";
-import { memo, type ReactNode, useEffect, useMemo } from "react";
-import type { Places } from "../layout/engine";
+import { type CSSProperties, memo, type ReactNode, useEffect, useMemo } from "react";
+import type { Places, Point } from "../layout/engine";
+import { through } from "../layout/way";
 import type { Tone } from "./states";
 
 export interface FlowNode {
@@ -47,7 +50,29 @@ const Box = memo(({ data }: NodeProps<BoxNode>) => (
 ));
 Box.displayName = "Box";
 
+type LedEdge = Edge<{ way: readonly Point[]; down: boolean }, "led">;
+
+const ABOVE = 13;
+
+/** A line that goes the layout's way: round the boxes between its ends, and beside other lines from the same box. */
+const Led = memo(({ data, ...line }: EdgeProps<LedEdge>) => {
+  const way = data?.way ?? [];
+  const [before, after] = [way[Math.floor((way.length - 1) / 2)], way[Math.ceil((way.length - 1) / 2)]];
+  // What is written stands above the line, not on it: a short line would be hidden, its arrow too.
+  const above = data?.down ? 0 : ABOVE;
+  const middle = before && after ? { labelX: (before.x + after.x) / 2, labelY: (before.y + after.y) / 2 - above } : {};
+  const { label, labelBgPadding, markerEnd } = line;
+  return <BaseEdge path={through(way, data?.down ?? false)} label={label} {...middle} {...given({ labelBgPadding, markerEnd })} />;
+});
+Led.displayName = "Led";
+
+/** Without what is undefined. */
+function given<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as { [K in keyof T]: Exclude<T[K], undefined> };
+}
+
 const TYPES = { box: Box };
+const LINES = { led: Led };
 
 const FIT = { padding: { left: "52px", top: "18px", right: "18px", bottom: "26px" }, maxZoom: 1.15 } as const;
 
@@ -101,15 +126,20 @@ export default function Flow({ nodes, edges, places, down, selected, onSelect, l
         animated: edge.moving ?? false,
         focusable: false,
         markerEnd: { type: MarkerType.ArrowClosed, width: 16, height: 16 },
+        labelBgPadding: [4, 1] as [number, number],
+        ...led(places, edge, down),
       })),
-    [edges],
+    [edges, places, down],
   );
+  // So tall that all of it fits, as far as the view has room: a plan of three steps leaves no empty field.
+  const tall = useMemo(() => tallOf(nodes, places), [nodes, places]);
   return (
-    <div className="flow" role="group" aria-label={label}>
+    <div className="flow" role="group" aria-label={label} style={{ "--tall": `${tall}px` } as CSSProperties}>
       <ReactFlow
         nodes={drawn}
         edges={lines}
         nodeTypes={TYPES}
+        edgeTypes={LINES}
         fitView
         fitViewOptions={FIT}
         minZoom={0.15}
@@ -134,6 +164,19 @@ export default function Flow({ nodes, edges, places, down, selected, onSelect, l
       </ReactFlow>
     </div>
   );
+}
+
+function led(places: Places, edge: FlowEdge, down: boolean): Partial<Edge> {
+  const way = places[edge.from]?.ways?.[edge.to];
+  return way ? { type: "led", data: { way, down } } : {};
+}
+
+const AROUND = 90;
+
+function tallOf(nodes: readonly FlowNode[], places: Places): number {
+  const tops = nodes.map((node) => places[node.id]?.y ?? 0);
+  const bottoms = nodes.map((node) => (places[node.id]?.y ?? 0) + node.height);
+  return Math.ceil((Math.max(0, ...bottoms) - Math.min(0, ...tops)) * FIT.maxZoom) + AROUND;
 }
 
 /** Fit again when other boxes are shown or the window changes; never when only states do. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { format, parse } from "../app/route";
 import { layered } from "../layout/layered";
+import { through } from "../layout/way";
 import { structureKey } from "../layout/useLayout";
 import { Journal } from "../testing/journal";
 import { linesOf, strip, windowOf } from "./compress";
@@ -66,6 +67,13 @@ describe("a row", () => {
 });
 
 describe("layouts", () => {
+  it("lead a line through every point of its way, and leave and reach each along the graph's direction", () => {
+    const way = [{ x: 0, y: 10 }, { x: 40, y: 0 }, { x: 100, y: 30 }];
+    expect(through(way, false)).toBe("M0,10 C20,10 20,0 40,0 C70,0 70,30 100,30");
+    expect(through(way, true)).toBe("M0,10 C0,5 40,5 40,0 C40,15 100,15 100,30");
+    expect(through([], false)).toBe("");
+  });
+
   const box = (id: string) => ({ id, width: 100, height: 50 });
   const structure = { boxes: [box("a"), box("b"), box("c")], edges: [{ from: "a", to: "b" }, { from: "b", to: "c" }], direction: "RIGHT" as const };
 

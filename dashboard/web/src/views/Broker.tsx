@@ -22,7 +22,7 @@ export default function Broker() {
       {data?.error ? <Failure sentence={data.error} again={reading.again} /> : null}
       {data ? <Server state={data} /> : null}
       <Panel title="Dead letters" aside={<span className="faint">tasks that no agent finished</span>}>
-        {dead.length === 0 ? <Empty>None.</Empty> : <Messages entries={dead} />}
+        {dead.length === 0 ? <Empty>None: every task found an agent that finished it.</Empty> : <Messages entries={dead} />}
       </Panel>
       <Browse />
     </>

@@ -39,10 +39,10 @@ function Choose() {
           })}
         </ul>
       </Panel>
-      <Panel title="Recordings" aside={<CopyCommand line="triage run chaos1 --record chaos1.recording" />}>
+      <Panel title="Recordings" aside={<CopyCommand line="triage demo" />}>
         {recordings.error ? <Failure sentence={recordings.error} again={recordings.again} /> : null}
         {!recordings.data && !recordings.error ? <Loading what="The list of recordings" /> : null}
-        {recordings.data?.recordings.length === 0 ? <Empty>None was made yet.</Empty> : null}
+        {recordings.data?.recordings.length === 0 ? <Empty>None lies in the folder recordings of the stack's home; every triage demo puts one there.</Empty> : null}
         <ul className="plain">
           {(recordings.data?.recordings ?? []).map((item) => (
             <li key={item.name}>

@@ -210,7 +210,7 @@ function Rows({ lines, chosen }: { lines: readonly Line[]; chosen: number | null
     if (line * row < element.scrollTop) element.scrollTop = line * row;
     if ((line + 1) * row > element.scrollTop + element.clientHeight) element.scrollTop = (line + 1) * row - element.clientHeight;
   };
-  if (lines.length === 0) return <Empty>No row fits.</Empty>;
+  if (lines.length === 0) return <Empty>No message fits what is asked for above.</Empty>;
   const [first, last] = windowOf(view[0], view[1], row, lines.length);
   const drawn = lines.slice(first, last);
   return (

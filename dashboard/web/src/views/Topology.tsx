@@ -5,7 +5,7 @@ import { useReading } from "../api/useReading";
 import { useShown } from "../app/context";
 import { adjust, href, useRoute } from "../app/route";
 import { useLive } from "../app/store";
-import type { Structure } from "../layout/engine";
+import type { Places, Structure } from "../layout/engine";
 import { useLayout } from "../layout/useLayout";
 import { Badge, CopyCommand, Empty, Facts, Loading, Moment, Panel, Said, Spark } from "../parts/basic";
 import { bytes, percent, span } from "../parts/format";
@@ -21,6 +21,7 @@ import type { AgentView, DeviceView, World } from "../world/model";
 
 const WIDTH = 190;
 const HEIGHT = 92;
+const MOST_ON_A_LINE = 18;
 
 const KIND_ICON: Readonly<Record<Device["kind"], IconName>> = {
   service: "box",
@@ -91,7 +92,7 @@ function agentNames(world: World, besides: readonly string[]): readonly string[]
 }
 
 /** Agents stand in rows of their own below the services: coming and going moves no service. */
-function withAgents(base: Readonly<Record<string, { x: number; y: number }>>, structure: Structure, agents: readonly string[]) {
+function withAgents(base: Places, structure: Structure, agents: readonly string[]): Places {
   const bottom = Math.max(0, ...structure.boxes.map((box) => (base[box.id]?.y ?? 0) + box.height));
   const right = Math.max(0, ...structure.boxes.map((box) => (base[box.id]?.x ?? 0) + box.width));
   const perRow = Math.max(1, Math.floor((right + 24) / (WIDTH + 24)));
@@ -99,7 +100,7 @@ function withAgents(base: Readonly<Record<string, { x: number; y: number }>>, st
     name,
     { x: (index % perRow) * (WIDTH + 24), y: bottom + 56 + Math.floor(index / perRow) * (AGENT_HEIGHT + 20) },
   ]);
-  return { ...base, ...(Object.fromEntries(placed) as Record<string, { x: number; y: number }>) };
+  return { ...base, ...(Object.fromEntries(placed) as Places) };
 }
 
 const AGENT_HEIGHT = 64;
@@ -168,13 +169,18 @@ function agentNode(name: string, agent: AgentView | undefined, connected: boolea
   };
 }
 
+/** What fits onto a line between two boxes; the whole of it stands in the table and beside the graph. */
+function short(error: string): string {
+  return error.length > MOST_ON_A_LINE ? `${error.slice(0, MOST_ON_A_LINE - 1)}…` : error;
+}
+
 function edgesOf(devices: readonly Device[], world: World): readonly FlowEdge[] {
   const callers = (name: string): number => devices.filter((device) => device.depends_on.includes(name)).length;
   return [
     ...devices.flatMap((device) =>
       device.depends_on.map((to): FlowEdge => {
         const blamed = blames(world.devices[device.name])[to];
-        if (blamed !== undefined) return { from: device.name, to, label: `✕ ${blamed}`, tone: "bad", dashed: true };
+        if (blamed !== undefined) return { from: device.name, to, label: `✕ ${short(blamed)}`, tone: "bad", dashed: true };
         const source = device.kind === "traffic" ? world.devices[device.name] : callers(to) === 1 ? world.devices[to] : undefined;
         return { from: device.name, to, ...traffic(source) };
       }),
