@@ -30,6 +30,12 @@ class DockerFaults:
 
     No state of its own: every question is answered by looking at the world. A workload of several containers is broken
     in all of them. Raises the errors of `services.platform.port`.
+
+    What replaces, starts or stops a container, or sets the rules of a link, holds the workload's lock as agents' verbs
+    do. `kill`, `freeze`, `thaw`, `hog` and `unhog` do not, on purpose: a crash or a hang comes in the middle of a
+    repair, and one that waited for the repair's end would be another fault than the scenario's. None of them changes
+    what a container is made of, so nothing half made is left by two at once. A container that a repair replaces between
+    the look and the call makes the call fail; the fault stays noted, and healing it looks anew.
     """
 
     commands = lacking.COMMANDS
