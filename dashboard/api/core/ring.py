@@ -5,9 +5,12 @@ A follower holds nothing but the sequence it has: however many pages there are, 
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 
 MAX_BYTES = 24 * 1024 * 1024
+SPARE = 8
+"""Room of given-up entries is freed when it is a part of all that large: the index, too, is bounded by what is kept."""
 
 
 class Ring:
@@ -20,7 +23,7 @@ class Ring:
         """
         self._max_bytes = max_bytes
         self._floor = floor
-        self._seqs: list[int] = []
+        self._seqs = array("q")
         self._data: list[bytes] = []
         self._first = 0
         self._bytes = 0
@@ -44,7 +47,7 @@ class Ring:
         self._bytes += len(data)
         while self._bytes > self._max_bytes and len(self._seqs) - self._first > 1:
             self._drop()
-        if self._first > 1_024 and self._first * 2 > len(self._seqs):
+        if self._first > 1_024 and self._first * SPARE > len(self._seqs):
             del self._seqs[: self._first], self._data[: self._first]
             self._first = 0
 
