@@ -136,12 +136,10 @@ def confirmed(config: MonitorConfig, state: MonitorState) -> tuple[tuple[Device,
     """Return every deviation that lasts right now: the users' traffic first, then in the inventory's order."""
     if state.calm_since_us is not None:
         return ()  # no device has a streak
-    found = []
-    for name, device in config.inventory.by_name.items():
-        item = state.devices.get(name)
-        streak = None if item is None else item.streak
-        if streak is not None and streak.count >= config.confirm_samples:
-            found.append((device, streak))
+    least = config.confirm_samples
+    streaks = {name: item.streak for name, item in state.devices.items() if item.streak is not None}
+    certain = {name for name, streak in streaks.items() if streak.count >= least}
+    found = [(device, streaks[name]) for name, device in config.inventory.by_name.items() if name in certain]
     found.sort(key=lambda pair: pair[0].kind != "traffic")
     return tuple(found)
 
