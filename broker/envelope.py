@@ -118,10 +118,8 @@ class Envelope(NamedTuple):
         return bytes(msgpack.packb({name: getattr(self, name) for name in FIELDS}, use_bin_type=True))
 
     def _signed_bytes(self) -> bytes:
-        parts = [_DOMAIN]
-        for name in FIELDS[:-1]:
-            parts.append(_as_bytes(getattr(self, name)))
-        return b"".join(piece for part in parts for piece in (_LENGTH.pack(len(part)), part))
+        parts = (_DOMAIN, *map(_as_bytes, self[:-1]))
+        return b"".join([piece for part in parts for piece in (_LENGTH.pack(len(part)), part)])
 
 
 def _as_bytes(value: str | int | float | bytes) -> bytes:

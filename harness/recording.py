@@ -236,7 +236,7 @@ class Recording:
         )
 
     def _event(self, raw: Any, count: int) -> Stored:
-        if type(raw) is list and len(raw) == len(_EVENT_TYPES) and tuple(map(type, raw)) == _EVENT_TYPES:
+        if type(raw) is list and tuple(map(type, raw)) == _EVENT_TYPES:
             return Stored(raw[0], raw[1], raw[2], raw[3], raw[4])
         raise BadRecordingError(f"{self.path} was edited: number {count + 1} is not an event")
 

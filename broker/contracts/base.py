@@ -51,6 +51,12 @@ class Frozen(BaseModel):
     """An immutable value: unknown fields refused, no NaN, no silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    _every_field: ClassVar[set[str]] = set()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls._every_field = set(cls.__pydantic_fields__)
 
     def encode(self) -> bytes:
         """Return the canonical JSON bytes of this value."""
@@ -78,6 +84,21 @@ class Frozen(BaseModel):
         _set(copied, "__pydantic_extra__", None)
         _set(copied, "__pydantic_private__", None)
         return copied
+
+    @classmethod
+    def made(cls, **values: Any) -> Self:
+        """Return a value of all its fields, unchecked: for what machines put together, once or more for each message of
+        the journal, out of values that were checked when they were decoded.
+
+        Args:
+            values: every field, in the order of declaration.
+        """
+        value = _new(cls)
+        _set(value, "__dict__", values)
+        _set(value, "__pydantic_fields_set__", cls._every_field)
+        _set(value, "__pydantic_extra__", None)
+        _set(value, "__pydantic_private__", None)
+        return value
 
     @classmethod
     def decode(cls, data: bytes) -> Self:

@@ -99,15 +99,15 @@ class Decider(Generic[StateT]):
             Exception: whatever the machine raises on an event it cannot take. The state is as before, the message
                 counts as seen.
         """
-        self.seq = trusted.stored.seq
+        stored = trusted.stored
+        self.seq = stored.seq
         self._compare(trusted)
-        if not self.machine.reads(trusted.stored.subject):
+        if not self.machine.reads(stored.subject):
             return ()
-        state, commands = self.machine.step(self.state, trusted.event())
-        self.state = state
-        if not commands or trusted.stored.seq <= self.since:
+        self.state, commands = self.machine.step(self.state, trusted.event())
+        if not commands or stored.seq <= self.since:
             return ()
-        return self._decide(commands, trusted.stored.seq, trusted.stored.time_us)
+        return self._decide(commands, stored.seq, stored.time_us)
 
     def go_on_as(self, machine: Machine[StateT]) -> None:
         """Let another configuration of the machine decide from the next message on; what is decided stays decided."""
@@ -164,16 +164,18 @@ class Decider(Generic[StateT]):
             self._ends.pop(decided.ends_with, None)
 
     def _compare(self, trusted: Trusted) -> None:
-        message, envelope, subject = trusted.message, trusted.envelope, trusted.stored.subject
+        stored, envelope, message = trusted
+        subject = stored.subject
         if self._ends and (ended := self._ends.get(subject)) is not None:
             self._close(ended)
         # A timer that came back stands on its due subject; the decision is about the subject it waited on.
-        place = message.subject() if isinstance(message, Timer) else subject
+        place = message.subject() if type(message) is Timer else subject
         decided = self._open.get((False, place)) if self._open else None
         if decided is None and self._said:
             decided = self._said.get(place)
         if decided is None:
-            self._check_decided(trusted)
+            if envelope.type in self._only_decided:
+                self._check_decided(trusted)
             return
         self._close((False, place))
         self._said.pop(place, None)
@@ -181,9 +183,9 @@ class Decider(Generic[StateT]):
             raise DivergenceError(place, envelope.payload, decided.payload, decided.cause)
 
     def _check_decided(self, trusted: Trusted) -> None:
+        """Refuse what only the machine says, in its role's name, and it did not decide."""
         envelope = trusted.envelope
-        undecided = envelope.type in self._only_decided and envelope.role == self.machine.name
-        if undecided and envelope.cause > self.since:
+        if envelope.role == self.machine.name and envelope.cause > self.since:
             raise DivergenceError(trusted.stored.subject, envelope.payload, None, envelope.cause)
 
 

@@ -94,27 +94,25 @@ def _sampled(config: MonitorConfig, device: Device, old: DeviceState, sample: Te
     metrics, status = sample.metrics, sample.status
     problem = problem_of(device, sample, config.inventory.objective)
     measured = device.kind != "traffic" or metrics.success_ratio is not None
-    return old.model_copy(
-        update={
-            "last_us": now_us,
-            "status": status,
-            "success_ratio": metrics.success_ratio,
-            "latency_ms": metrics.latency_ms,
-            "request_rate": metrics.request_rate,
-            "error_code": sample.error_code,
-            "note": sample.note,
-            "below_ok": 0 if status == "OK" else old.below_ok + 1,
-            "seen_ok": old.seen_ok or (problem is None and measured),
-            "streak": None if problem is None else _extended(old.streak, problem, now_us),
-        }
+    return DeviceState.made(
+        last_us=now_us,
+        status=status,
+        success_ratio=metrics.success_ratio,
+        latency_ms=metrics.latency_ms,
+        request_rate=metrics.request_rate,
+        error_code=sample.error_code,
+        note=sample.note,
+        below_ok=0 if status == "OK" else old.below_ok + 1,
+        seen_ok=old.seen_ok or (problem is None and measured),
+        streak=None if problem is None else _extended(old.streak, problem, now_us),
     )
 
 
 def _extended(old: Streak | None, problem: Problem, now_us: int) -> Streak:
     kind, detail = problem
     if old is None:
-        return Streak(kind=kind, first_us=now_us, count=1, detail=detail)
-    return Streak(kind=kind, first_us=old.first_us, count=old.count + 1, detail=detail)
+        return Streak.made(kind=kind, first_us=now_us, count=1, detail=detail)
+    return Streak.made(kind=kind, first_us=old.first_us, count=old.count + 1, detail=detail)
 
 
 def _silenced(config: MonitorConfig, old: DeviceState, now_us: int) -> DeviceState:
@@ -136,12 +134,12 @@ def confirmed(config: MonitorConfig, state: MonitorState) -> tuple[tuple[Device,
     """Return every deviation that lasts right now: the users' traffic first, then in the inventory's order."""
     if state.calm_since_us is not None:
         return ()  # no device has a streak
-    found = []
-    for name, device in config.inventory.by_name.items():
-        item = state.devices.get(name)
-        streak = None if item is None else item.streak
-        if streak is not None and streak.count >= config.confirm_samples:
-            found.append((device, streak))
+    least = config.confirm_samples
+    streaks = [(name, streak) for name, item in state.devices.items() if (streak := item.streak) is not None]
+    certain = {name: streak for name, streak in streaks if streak.count >= least}
+    if not certain:
+        return ()
+    found = [(device, certain[name]) for name, device in config.inventory.by_name.items() if name in certain]
     found.sort(key=lambda pair: pair[0].kind != "traffic")
     return tuple(found)
 

@@ -201,9 +201,9 @@ class Rulebook(Frozen):
     # While a request waits, every sample of every device is held against all of this.
 
     @cached_property
-    def rules_by_signal(self) -> tuple[tuple[Signal, Rule], ...]:
-        """Return every rule behind its signal, in their order."""
-        return tuple((rule.signal, rule) for rule in self.rules)
+    def index(self) -> tuple[tuple[Signal, tuple[str, ...], tuple[str, ...], Rule], ...]:
+        """Return every rule behind what decides most often whether it speaks: signal, error classes, kinds."""
+        return tuple((rule.signal, rule.errors, rule.kinds, rule) for rule in self.rules)
 
     @cached_property
     def rule_of(self) -> dict[str, Rule]:

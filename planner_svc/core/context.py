@@ -222,7 +222,8 @@ def _signs_of_views(config: PlannerConfig, state: PlannerState, views: Iterable[
         busy_from = max(config.cpu_cores, usual + config.cpu_rise)
         remembers_us = state.changed_us + REMEMBERED_US if state.changed_us else 0
         observed = [_observe(config, view, sample, busy_from, remembers_us) for sample in view.samples]
-        yield from _merge(config, view, observed)
+        if any(observed):
+            yield from _merge(config, view, observed)
 
 
 Observed = tuple[Signal, str, str, bool]

@@ -68,8 +68,10 @@ def rank(picture: Picture) -> tuple[Candidate, ...]:
     signs: dict[Signal, list[Sign]] = {}
     for sign in picture.signs:
         signs.setdefault(sign.signal, []).append(sign)
-    for signal, rule in picture.config.rulebook.rules_by_signal if signs else ():
+    for signal, errors, kinds, rule in picture.config.rulebook.index if signs else ():
         for sign in signs.get(signal, ()):
+            if (errors and sign.classes.isdisjoint(errors)) or (kinds and sign.device.kind not in kinds):
+                continue  # most of all pairs: not worth a call
             candidate = _weigh(picture, rule, sign)
             if candidate is not None:
                 key = (candidate.target.name, candidate.fault_class)
@@ -79,7 +81,7 @@ def rank(picture: Picture) -> tuple[Candidate, ...]:
 
 
 def _weigh(picture: Picture, rule: Rule, sign: Sign) -> Candidate | None:
-    """Return what a rule makes of a sign, or None if it does not fit."""
+    """Return what a rule makes of a sign of its signal, error classes and kinds, or None if it does not fit."""
     target = _target(picture, rule, sign) if _fits(picture, rule, sign) else None
     if target is None or not target.managed:
         return None
@@ -122,11 +124,6 @@ def _target(picture: Picture, rule: Rule, sign: Sign) -> Device | None:
 
 
 def _fits(picture: Picture, rule: Rule, sign: Sign) -> bool:
-    """Tell whether a rule for signs of this signal speaks at this one."""
-    if rule.errors and sign.classes.isdisjoint(rule.errors):
-        return False
-    if rule.kinds and sign.device.kind not in rule.kinds:
-        return False
     if rule.field is not None and (sign.field, sign.value) != (rule.field, rule.equals):
         return False
     if not rule.at_least <= sign.share <= rule.at_most:
@@ -208,15 +205,20 @@ def _judge(picture: Picture, candidate: Candidate) -> Candidate:
 def _nudge(picture: Picture, candidate: Candidate) -> float:
     """Return the small bonus for words of the report: enough to break a tie among what telemetry shows."""
     text, bonus = picture.text, 0.0
-    if _named(candidate.target.name).search(text):
+    if _names(text, candidate.target.name):
         bonus += MENTIONED
     return bonus + hints_at(picture, candidate.fault_class)
 
 
-@lru_cache(maxsize=512)
-def _named(device: str) -> re.Pattern[str]:
-    """Return what finds a device's name in a report."""
-    return re.compile(rf"(?<![a-z0-9_-]){re.escape(device)}(?![a-z0-9_-])", re.IGNORECASE)
+@lru_cache(maxsize=256)
+def _names(text: str, device: str) -> bool:
+    """Tell whether a report names a device. While its request waits it is asked again and again."""
+    return re.search(rf"(?<![a-z0-9_-]){re.escape(device)}(?![a-z0-9_-])", text, re.IGNORECASE) is not None
+
+
+@lru_cache(maxsize=256)
+def _says(text: str, pattern: str) -> bool:
+    return matcher(pattern).search(text) is not None
 
 
 def hints_at(picture: Picture, fault_class: FaultClass) -> float:
@@ -227,7 +229,7 @@ def hints_at(picture: Picture, fault_class: FaultClass) -> float:
 
 def is_said(picture: Picture, words: Words) -> bool:
     """Tell whether these words stand in the report or in an operator's answer."""
-    return matcher(words.pattern).search(picture.text) is not None
+    return _says(picture.text, words.pattern)
 
 
 def was_tried(picture: Picture, target: str, fault_class: FaultClass) -> int:

@@ -49,21 +49,6 @@ class Baseline(Frozen):
     latency_ms: float | None = None
 
 
-BLANK = Sample(
-    time_us=0,
-    status="OK",
-    cpu_load=None,
-    latency_ms=None,
-    success_ratio=None,
-    mem_usage=None,
-    error_code=None,
-    log_sample=None,
-    note=None,
-)
-UNKNOWN = Baseline(cpu_load=None, latency_ms=None)
-"""What a record of telemetry is copied into: its values were checked when it was decoded, and there are many."""
-
-
 class Open(Frozen):
     """A request that waits for an answer. `prompt_hash` is set once a model was asked."""
 
@@ -117,35 +102,31 @@ class PlannerState(Frozen):
 def with_telemetry(state: PlannerState, telemetry: Telemetry, time_us: int) -> PlannerState:
     """Return the state with one more telemetry record of a known device."""
     metrics, name = telemetry.metrics, telemetry.device_id
-    sample = BLANK.model_copy(
-        update={
-            "time_us": time_us,
-            "status": telemetry.status,
-            "cpu_load": metrics.cpu_load,
-            "latency_ms": metrics.latency_ms,
-            "success_ratio": metrics.success_ratio,
-            "mem_usage": metrics.mem_usage,
-            "error_code": telemetry.error_code,
-            "log_sample": telemetry.log_sample,
-            "note": telemetry.note,
-        }
+    sample = Sample.made(
+        time_us=time_us,
+        status=telemetry.status,
+        cpu_load=metrics.cpu_load,
+        latency_ms=metrics.latency_ms,
+        success_ratio=metrics.success_ratio,
+        mem_usage=metrics.mem_usage,
+        error_code=telemetry.error_code,
+        log_sample=telemetry.log_sample,
+        note=telemetry.note,
     )
     history = (*state.samples.get(name, ())[-(MAX_SAMPLES - 1) :], sample)
     update: dict[str, object] = {"samples": {**state.samples, name: history}}
     baseline = state.baselines.get(name)
     if baseline is None or telemetry.status == "OK":
-        update["baselines"] = {**state.baselines, name: _learned(baseline or UNKNOWN, sample)}
+        update["baselines"] = {**state.baselines, name: _learned(baseline or Baseline(), sample)}
     return state.model_copy(update=update)
 
 
 def _learned(baseline: Baseline, sample: Sample) -> Baseline:
     if sample.status != "OK":
         return baseline
-    return baseline.model_copy(
-        update={
-            "cpu_load": _mean(baseline.cpu_load, sample.cpu_load),
-            "latency_ms": _mean(baseline.latency_ms, sample.latency_ms),
-        }
+    return Baseline.made(
+        cpu_load=_mean(baseline.cpu_load, sample.cpu_load),
+        latency_ms=_mean(baseline.latency_ms, sample.latency_ms),
     )
 
 

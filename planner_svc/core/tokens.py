@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 
 from broker.contracts.plan import ChatMessage
 
@@ -19,18 +20,27 @@ LETTERS = 6
 """Letters of a word of a language, or of our names, that one token holds at least on average."""
 PER_TURN = 5
 """Marks of a chat template round one turn, and its role."""
+SHORT = 24
+"""Longer pieces are no words, and are not kept."""
 _PIECE = re.compile(r"[A-Za-z]+| ?[0-9]|[^\W\d_]+|[^\w\s]+|_|\n+|[^\S\n]{2,}|[^ ]")
 _VOWEL = re.compile(r"[aeiouyAEIOUY]")
 
 
 def estimate(text: str) -> int:
     """Return how many tokens a text costs, rather too many than too few."""
-    return sum(_cost(piece) * times for piece, times in Counter(_PIECE.findall(text)).items()) + bool(text)
+    pieces = Counter(_PIECE.findall(text)).items()
+    return sum((_known if len(piece) <= SHORT else _cost)(piece) * times for piece, times in pieces) + bool(text)
 
 
 def of_turns(turns: Iterable[ChatMessage]) -> int:
     """Return how many tokens a conversation costs, the marks between its turns included."""
     return sum(estimate(turn.content) + PER_TURN for turn in turns) + PER_TURN
+
+
+@lru_cache(maxsize=2_048)
+def _known(piece: str) -> int:
+    """The turns of a conversation are made of the same words."""
+    return _cost(piece)
 
 
 def _cost(piece: str) -> int:

@@ -61,5 +61,8 @@ def _condition(task: PlanTask, content: dict[str, str]) -> list[object]:
     return [] if when is None else [content.get(when.task_id, ""), when.field, when.equals]
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
 def _text(*parts: object) -> str:
-    return json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return _CANONICAL.encode(parts)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.contracts.control import Halt
@@ -73,7 +73,8 @@ nearly = st.sampled_from((*numbers, *others, *texts, *octets))
 """Values at the bounds of what a field may hold, and beside them."""
 
 
-@given(st.dictionaries(st.sampled_from(FIELDS), nearly | anything, max_size=3))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from(FIELDS), nearly, max_size=3))
 def test_the_quick_look_at_a_frame_and_the_look_at_each_field_agree(changes: dict[str, Any]) -> None:
     fields: dict[str, Any] = {**open_frame(FRAME)._asdict(), **changes}
     assert _is_sound(*fields.values()) == (not any(_CHECKS[name](value) for name, value in fields.items()))
