@@ -26,7 +26,9 @@ SCENARIOS = (
 SEEDS = (1, 2, 3, 4, 5)
 RECOVERY_BOUND_S = 20.0
 OWN_BOUND_S = 1.0
-REPLAY_BOUND = 5_000.0
+REPLAY_BOUND = 6_000.0
+"""Events a second, each recording replayed once beside a running stack: 8,700 were measured so before replay became
+half again as fast."""
 
 
 async def measure(home: Path, folder: Path, say: Callable[[str], None]) -> list[Figure]:
@@ -113,4 +115,4 @@ def _replays(reports: Sequence[Report], different: Sequence[str]) -> Figure:
     same = f"same bytes in {len(reports) - len(different)} of {len(reports)}"
     measured = f"{same}, {rate:,.0f} events/s (slowest {slowest:,.0f})"
     reached = bool(reports) and not different and rate >= REPLAY_BOUND
-    return Figure("replay of a recorded incident", "same bytes, 5,000 events/s", measured, reached)
+    return Figure("replay of a recorded incident", f"same bytes, {REPLAY_BOUND:,.0f} events/s", measured, reached)
