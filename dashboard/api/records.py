@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ from harness.errors import HarnessError
 from harness.scenario import load
 
 ACCEPTED = "accepted"
+PORTION = 500
+"""Messages of an export that are read and held at once."""
 NO_MAC_VERDICTS = frozenset({"too_large", "bad_frame", "unknown_key_version", "wrong_channel"})
 """Refusals that may come before the MAC was looked at."""
 
@@ -42,6 +44,14 @@ class Records:
         if len(rows) == limit:
             edge = rows[-1].journal_seq if after is not None else rows[0].journal_seq
         return answers.Journal(entries=[audited_entry(row) for row in rows], next=edge)
+
+    async def lines(self, *, incident: str | None, telemetry: bool) -> AsyncGenerator[bytes, None]:
+        """Give the trail as JSON lines, oldest first, a portion at a time; with an incident only what is of it."""
+        after: int | None = 0
+        while after is not None:
+            page = await self.journal(after=after, before=None, limit=PORTION, incident=incident, telemetry=telemetry)
+            yield b"".join(entry.encode() + b"\n" for entry in page.entries)
+            after = page.next
 
     async def proof(self, seq: int) -> answers.Proof:
         """Return one message with its bytes and its place in the chain.

@@ -1,4 +1,4 @@
-"""The stream: the feed's news as server-sent events. An entry was encoded once, for everybody."""
+"""What is streamed: the feed's news as server-sent events, encoded once for everybody, and files of JSON lines."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ class EventStream(StreamingResponse):
     """A response whose chunks are events already. FastAPI's own class would encode every event again for every page."""
 
     media_type = "text/event-stream"
+
+
+class JsonLines(StreamingResponse):
+    """A response whose chunks are lines of JSON already."""
+
+    media_type = "application/x-ndjson"
+
+
+async def after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Give what was taken already, then the rest; the rest is closed however this ends."""
+    async with aclosing(rest) as following:
+        yield first
+        async for chunk in following:
+            yield chunk
 
 
 BEAT_S = 10.0

@@ -166,6 +166,21 @@ async def test_pages_of_the_journal_join_without_gap_in_both_directions(trail: t
 
 
 @pytest.mark.asyncio
+async def test_an_export_holds_every_message_once_with_the_state_of_its_signature(
+    trail: tuple[str, list[Stored]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsn, stored = trail
+    monkeypatch.setattr("dashboard.api.records.PORTION", 3)
+    data = b"".join([part async for part in Records(lambda: dsn).lines(incident=None, telemetry=True)])
+    entries = [json.loads(line) for line in data.splitlines()]
+    assert [entry["seq"] for entry in entries] == [item.seq for item in stored]
+    assert [entry["verified"] for entry in entries] == [True] * (len(stored) - 1) + [False]
+    assert entries[-1]["refusal"]
+    assert entries[-1]["payload"] is None
+    assert all(entry["hmac"] for entry in entries[:-1])
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("limit", [2, 200])
 async def test_a_stretch_between_two_messages_holds_neither_and_nothing_behind_it(
     trail: tuple[str, list[Stored]], limit: int

@@ -196,6 +196,9 @@ async def _read(canned: Canned, request: Request) -> Response:
         return _json(canned.snapshot())
     if head == "messages" and rest.isdigit() and 0 < int(rest) <= len(canned.story.rows):
         return _json(canned.proof(int(rest)))
+    if head == "export":
+        lines = [entry.model_dump_json() for entry in canned.story.entries if not is_noise(entry.subject)]
+        return Response("\n".join(lines) + "\n", media_type="application/x-ndjson")
     if head == "journal":
         return _json(
             _journal(

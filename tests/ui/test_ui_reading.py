@@ -71,6 +71,16 @@ def test_hashes_and_place_in_the_chain_are_computed_in_the_page(shown: Shown) ->
     expect(checks.filter(has_text="checked by this page")).to_have_count(3)
 
 
+def test_the_timeline_is_exported_as_lines_of_json_with_the_state_of_every_signature(shown: Shown) -> None:
+    shown.open("#/timeline")
+    with shown.page.expect_download() as download:
+        shown.page.get_by_role("button", name="Export").click()
+    assert download.value.suggested_filename == "timeline.jsonl"
+    entries = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
+    assert len(entries) > 60
+    assert [entry["refusal"] for entry in entries if not entry["verified"]] == ["bad_frame"]
+
+
 def test_a_message_whose_bytes_were_changed_is_called_out(shown: Shown) -> None:
     row = shown.canned.story.rows[39]
     shown.canned.story.rows[39] = row._replace(envelope=row.envelope[:-1] + bytes([row.envelope[-1] ^ 1]))

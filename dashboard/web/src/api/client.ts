@@ -38,6 +38,11 @@ function url(path: string, query: Readonly<Record<string, Scalar | null | undefi
 }
 
 async function ask<T>(address: string, init: RequestInit = {}): Promise<T> {
+  return JSON.parse(await (await answered(address, init)).text()) as T;
+}
+
+/** Fetch what is there; raises for everything else, in the API's own words. */
+async function answered(address: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
   const key = token();
   if (key) headers.set("Authorization", `Bearer ${key}`);
@@ -47,9 +52,8 @@ async function ask<T>(address: string, init: RequestInit = {}): Promise<T> {
   } catch {
     throw new ApiError(0, "unreachable", "The API does not answer. Is the stack up? Try: triage status");
   }
-  const text = await answer.text();
-  if (!answer.ok) throw refusal(answer.status, text);
-  return JSON.parse(text) as T;
+  if (!answer.ok) throw refusal(answer.status, await answer.text());
+  return answer;
 }
 
 function refusal(status: number, text: string): ApiError {
@@ -85,6 +89,8 @@ const part = encodeURIComponent;
 type Answer<T extends keyof Operations> = Operations[T]["answer"];
 
 export const api = {
+  /** The whole timeline, or one incident's, as a file of JSON lines. A link could not show the token. */
+  exported: async (incident: string | null): Promise<Blob> => (await answered(url("export", { incident }))).blob(),
   snapshot: () => ask<Snapshot>(url("snapshot")),
   events: (after: number) => new EventSource(url("events", { after, token: token() })),
   figures: () => ask<Answer<"GET /api/figures">>(url("figures")),

@@ -1,4 +1,5 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { api, ApiError } from "../api/client";
 import { useShown } from "../app/context";
 import { adjust, href, useRoute, type Params } from "../app/route";
 import type { Entry } from "../journal/messages";
@@ -9,6 +10,7 @@ import { command, span } from "../parts/format";
 import { Icon } from "../parts/icons";
 import { useNarrow } from "../parts/narrow";
 import { ProofPanel } from "../parts/proof";
+import { announce } from "../parts/toasts";
 import { haystack, lookOfEntry, sentenceOf } from "../parts/rows";
 
 const GAP_US = 5_000_000;
@@ -57,7 +59,7 @@ export default function Timeline() {
   const selected = chosen === null ? null : (world.entries.find((entry) => entry.seq === chosen) ?? null);
   return (
     <div className="split">
-      <Panel title="Timeline" aside={<span className="faint">{entries.length.toLocaleString("en-GB")} of {world.entries.length.toLocaleString("en-GB")} rows</span>} className="grows fills">
+      <Panel title="Timeline" aside={<><span className="faint">{entries.length.toLocaleString("en-GB")} of {world.entries.length.toLocaleString("en-GB")} rows</span><Export incident={params.only ?? null} /></>} className="grows fills">
         <Filters params={params} incidents={world.incidentOrder} />
         <RangeStrip entries={unranged} params={params} />
         <Rows lines={lines} chosen={chosen} />
@@ -65,6 +67,36 @@ export default function Timeline() {
       {selected ? <Detail entry={selected} /> : chosen !== null ? <Gone seq={chosen} /> : null}
     </div>
   );
+}
+
+/** Everything the audit holds, also what is older than this page; of one incident if one is chosen. */
+function Export({ incident }: { incident: string | null }) {
+  const { live } = useShown();
+  const [busy, setBusy] = useState(false);
+  if (!live) return null;
+  const save = async (): Promise<void> => {
+    setBusy(true);
+    try {
+      keep(await api.exported(incident), incident ? `timeline-${incident}.jsonl` : "timeline.jsonl");
+    } catch (error) {
+      announce(error instanceof ApiError ? error.message : "The export broke off before its end; try it again.", "bad");
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <button type="button" className="quiet" disabled={busy} onClick={() => void save()} title="Every message that the audit holds, as JSON lines with the state of its signature">
+      {busy ? "Exporting…" : "Export"}
+    </button>
+  );
+}
+
+function keep(file: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 function without(params: Params): Params {
