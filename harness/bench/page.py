@@ -232,7 +232,11 @@ async def _dashboard(home: Path) -> AsyncIterator[tuple[psutil.Process, str]]:
     finally:
         if child.returncode is None:
             child.terminate()
-            await asyncio.wait_for(child.wait(), STOP_S)
+            with suppress(TimeoutError):  # on a machine that is busy its streams may take longer to end
+                await asyncio.wait_for(child.wait(), STOP_S)
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
 
 
 async def _answers(address: str, child: Process) -> None:

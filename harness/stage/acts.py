@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import httpx
 from broker.contracts.monitor import AgentLost
 from broker.contracts.task import Claim
 from broker.gate import Trusted
+from broker.tasks import end
 from deploy.status import ProgramStatus
 from harness.control import ControlPlane, Seen
 from harness.demo import recording_name
@@ -146,12 +147,29 @@ class Stage:
         return (await deployment(self._home).status()).programs
 
     async def _repaired(self, drawn: Draw, record: Path | None) -> str:
-        outcome = await Runner(self._home, self._control, self._seen).run(drawn, record=record)
+        outcome = await self._while_up(Runner(self._home, self._control, self._seen).run(drawn, record=record))
         await remember(self._home, outcome)
         if not outcome.ok:
             failed = [f"{clause.name}: {clause.detail}" for clause in outcome.judgement.clauses if not clause.ok]
             raise NotVerifiedError(f"{outcome.incident} was not repaired and proved: {'; '.join(failed)}")
         return _sentence_of(outcome)
+
+    async def _while_up(self, run: Coroutine[None, None, Outcome]) -> Outcome:
+        """Return what a run comes to. A run waits minutes for a stack that may be gone: nobody waits on a stage.
+
+        Raises:
+            StackDownError: the stack's process manager ended meanwhile; the run was given up.
+        """
+        running = asyncio.create_task(run)
+        try:
+            while not (await asyncio.wait({running}, timeout=POLL_S))[0]:
+                if not deployment(self._home).is_up():
+                    raise StackDownError(
+                        f"the stack under {self._home} ended in the middle of a run; see: triage status"
+                    )
+            return running.result()
+        finally:
+            await end(running)
 
     def _seen(self, item: Seen) -> None:
         self._handover.see(item)

@@ -17,9 +17,10 @@ from broker.gate import Trusted
 from broker.port import Stored
 from broker.subjects import Role
 from harness.cli.app import app, guarded
-from harness.errors import NotVerifiedError
+from harness.errors import NotVerifiedError, StackDownError
 from harness.recording import Recording
 from harness.replay import Door, replay
+from harness.stage import acts
 from harness.stage.acts import PEAK, PROMISED_MS, Handover
 from harness.stage.play import Played, by_the_presenter, by_the_script, play
 from harness.stage.script import SCRIPT, Step, faults_of, minutes
@@ -204,3 +205,30 @@ def test_what_cannot_be_played_is_said_before_anything_is_started(
         monkeypatch.setattr("sys.stdin", nobody)
         assert guarded(app, words) == code
     assert not (tmp_path / "home").exists()
+
+
+def test_a_stack_that_ends_in_the_middle_of_a_run_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up: list[str] = []
+
+    class Endless:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        async def run(self, *_: object, **__: object) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.append("the run")
+
+    class Ended:
+        def is_up(self) -> bool:
+            return False
+
+    monkeypatch.setattr(acts, "Runner", Endless)
+    monkeypatch.setattr(acts, "deployment", lambda _home: Ended())
+    stage = acts.Stage(tmp_path, None, "http://127.0.0.1:1/", None)  # type: ignore[arg-type]
+    with pytest.raises(StackDownError, match="ended in the middle of a run"):
+        asyncio.run(stage.peak())
+    assert given_up == ["the run"]
