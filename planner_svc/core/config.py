@@ -279,8 +279,8 @@ class PlannerConfig(Frozen):
     doubts_silence: bool = False
     """True: while the users' traffic is not measured either, nothing is restarted for being silent (docs/adr/0027)."""
     settles_only_near: bool = False
-    """True: between causes that the rulebook holds nearly alike a model decides only by naming one of them; with a
-    cause far below the rulebook's it does not lead. False: it leads wherever the rulebook is not clear."""
+    """True: between causes of one device that the rulebook holds nearly alike a model decides only by naming one of
+    them; with another cause it does not lead. False: it leads wherever the rulebook is not clear."""
     max_prompt_tokens: Annotated[int, Field(ge=500)] = 1_500
     """What a prompt made of a template may cost, by the conservative estimate of `core/tokens.py`."""
 

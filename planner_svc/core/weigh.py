@@ -109,14 +109,15 @@ def believed(cause: Cause, sure: float, leader: Candidate | None, agreed: bool) 
 
 def is_clear(picture: Picture, leader: Candidate, cause: Cause) -> bool:
     """Tell whether the rulebook's cause leads against a model's that differs (docs/adr/0012): it stands far above every
-    other repair; or, where two repairs are near each other, far above what the model names, which then settles nothing
-    between them."""
+    other repair. Another repair of the same device counts only if the model names it: what is wrong with a device is
+    not settled between two causes by naming a third."""
     margin = picture.config.clear_margin
     if margin is None or leader.score < picture.config.sure:
         return False
     others = [c for c in rank(picture) if not same_repair(picture, leader, c.target.name, c.fault_class)]
     if picture.config.settles_only_near:
-        others = [c for c in others if (c.target.name, c.fault_class) == (cause.target, cause.fault_class)]
+        named = (cause.target, cause.fault_class)
+        others = [c for c in others if c.target != leader.target or (c.target.name, c.fault_class) == named]
     return leader.score - max((other.score for other in others), default=0.0) >= margin
 
 

@@ -314,6 +314,12 @@ def test_rulebook_that_confirms_two_near_causes_keeps_both_and_the_model_has_no_
     assert by_model.decision_tag == "DETERMINISTIC"
 
 
+def test_model_leads_where_two_devices_are_near_each_other() -> None:
+    down: dict[str, Look] = {"shop-mq": {**UNANSWERED, "error_code": "ECONNREFUSED"}, **HANGS}
+    proposal = proposal_for(closed("catalog", "config_drift"), down, "hypothesis")
+    assert (proposal.origin, proposal.plan.hypothesis.target) == ("llm", "catalog")
+
+
 def test_model_that_names_one_of_two_near_causes_leads_with_it() -> None:
     proposal = proposal_for(closed("orders", "resource_limit"), HANGS, "hypothesis")
     assert (proposal.origin, proposal.plan.hypothesis.fault_class) == ("llm", "resource_limit")
