@@ -16,7 +16,7 @@ from harness.cli.context import exit_code, home, port_base, run, sentence
 from harness.cli.output import err, out, working
 from harness.control import checked_report, connect
 from harness.errors import NotFoundError, RefusedError
-from harness.site import outside
+from harness.site import deployment, outside
 from harness.stage import surroundings
 from harness.stage.acts import Stage
 from harness.stage.play import Do, Played, by_the_presenter, by_the_script, play
@@ -78,8 +78,8 @@ async def _real(auto: bool) -> None:
     async with AsyncExitStack() as around:
         with working("starting") as progress:
             await around.enter_async_context(surroundings.stack_up(home(), port_base(), progress))
-            port = port_base() + surroundings.PAGE_OFFSET
-            page = await around.enter_async_context(surroundings.page_up(home(), port))
+            own = (await deployment(home()).status()).dashboard
+            page = await around.enter_async_context(surroundings.page_up(home(), own))
         control = await around.enter_async_context(connect(home()))
         acts = Stage(home(), control, page, None if auto else _asked).acts()
         _sum_up(await _played(SCRIPT, acts, page, auto))
@@ -91,7 +91,7 @@ async def _recorded(recording: Path, script: Sequence[Step], auto: bool) -> None
     async with AsyncExitStack() as around:
         with working("starting"):
             place = await around.enter_async_context(surroundings.said_again(recording))
-            page = await around.enter_async_context(surroundings.page_up(place, surroundings.free_port()))
+            page = await around.enter_async_context(surroundings.page_up(place))
         out.print(f"A recording is played, nothing happens for real: {recording.name}", style="bold", markup=False)
         _sum_up(await _played(script, {}, page, auto))
 

@@ -127,7 +127,7 @@ class Stage:
         try:
             async with httpx.AsyncClient(timeout=PAGE_TIMEOUT_S, trust_env=False) as client:
                 found = (await client.get(f"{self._page}api/figures")).raise_for_status().json()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ValueError) as error:
             raise StackDownError(f"the dashboard at {self._page} does not tell today's figures: {error!r}") from error
         return f"{found['recovered']} of {found['injected']} injected faults recovered today"
 

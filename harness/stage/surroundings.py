@@ -17,12 +17,10 @@ from pathlib import Path
 
 import httpx
 
-from deploy.sockets import LOOPBACK, is_free
+from deploy.sockets import LOOPBACK
 from harness.errors import StackDownError
 from harness.site import Progress, deployment
 
-PAGE_OFFSET = 80
-"""The page's port, after the stack's first."""
 BUNDLED = Path(__file__).parent / "fallback.recording"
 """The first peak of this script as it went on a real stack: a drift, and an agent killed at work."""
 READY_S = 60.0
@@ -45,17 +43,21 @@ async def stack_up(home: Path, base: int, progress: Progress) -> AsyncIterator[N
 
 
 @asynccontextmanager
-async def page_up(home: Path, port: int) -> AsyncIterator[str]:
-    """Give the address of a page that shows this home's journal: the one at the port if there is one, or one of ours.
+async def page_up(home: Path, own: str | None = None) -> AsyncIterator[str]:
+    """Give the address of a page that shows this home's journal: the stack's own, or one that is started for the block.
+
+    Args:
+        own: address of the stack's own page, which may still be starting (docs/adr/0024); None: it has none.
 
     Raises:
-        StackDownError: none could be started.
+        StackDownError: it does not answer, or none could be started.
     """
-    address = f"http://{LOOPBACK}:{port}/"
-    if not is_free(port):
-        await _answers(address, None)
-        yield address
+    if own is not None:
+        await _answers(own, None)
+        yield own
         return
+    port = free_port()
+    address = f"http://{LOOPBACK}:{port}/"
     process = await _triage("--home", str(home), "dashboard", "--port", str(port))
     try:
         await _answers(address, process)
@@ -84,9 +86,7 @@ async def said_again(recording: Path) -> AsyncIterator[Path]:
     except TimeoutError as error:
         raise StackDownError(f"the recording {recording} did not begin within {READY_S:g} s") from error
     finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
+        await _end(process)
 
 
 def free_port() -> int:

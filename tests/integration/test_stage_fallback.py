@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from harness.rebroadcast import opened
-from harness.stage.surroundings import BUNDLED, free_port, page_up, said_again
+from harness.stage.surroundings import BUNDLED, page_up, said_again
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -20,7 +20,7 @@ async def test_the_page_of_the_fallback_shows_the_recorded_incident_and_both_are
     incident = opened(BUNDLED).incident
     async with (
         said_again(BUNDLED) as home,
-        page_up(home, free_port()) as address,
+        page_up(home) as address,
         httpx.AsyncClient(base_url=address) as client,
     ):
 

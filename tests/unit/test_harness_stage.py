@@ -20,7 +20,7 @@ from harness.cli.app import app, guarded
 from harness.errors import NotVerifiedError, StackDownError
 from harness.recording import Recording
 from harness.replay import Door, replay
-from harness.stage import acts
+from harness.stage import acts, surroundings
 from harness.stage.acts import PEAK, PROMISED_MS, Handover
 from harness.stage.play import Played, by_the_presenter, by_the_script, play
 from harness.stage.script import SCRIPT, Step, faults_of, minutes
@@ -186,6 +186,28 @@ def test_the_bundled_recording_shows_the_first_peak_and_its_decisions_hold() -> 
     assert "log-agent-1" in {lost for lost, _, _ in handover.found}
     ends = {end.incident: end.verdict for item in admitted if isinstance(end := item.message, IncidentClosed)}
     assert ends[recording.header.incident] == "verified"
+
+
+@pytest.mark.asyncio
+async def test_the_stacks_own_page_is_waited_for_while_it_starts_and_no_second_one_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right after `up` nobody listens at its port yet; a second page would fight with it for that."""
+    waited: list[str] = []
+
+    async def answers(address: str, process: object) -> None:
+        assert process is None
+        waited.append(address)
+
+    async def started(*words: str) -> None:
+        raise AssertionError(f"a page was started: {words}")
+
+    monkeypatch.setattr(surroundings, "_answers", answers)
+    monkeypatch.setattr(surroundings, "_triage", started)
+    own = f"http://127.0.0.1:{surroundings.free_port()}/"
+    async with surroundings.page_up(tmp_path, own) as page:
+        assert page == own
+    assert waited == [own]
 
 
 @pytest.mark.parametrize(
