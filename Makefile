@@ -103,7 +103,11 @@ images: stand-ins try-web  ## everything `docker compose up` needs: pulled, or s
 	docker compose build --quiet
 
 try-web: setup  # the dashboard's image carries the page where it can be built
-	@$(MAKE) --no-print-directory web || echo "!!! the page cannot be built (no Node, or no packages for it): the images go without it" >&2
+	@if $(MAKE) --no-print-directory $(WEB)/node_modules/.package-lock.json; then \
+		$(MAKE) --no-print-directory web; \
+	else \
+		echo "!!! no Node, or no packages for the page, can be had here: the images go without it" >&2; \
+	fi
 
 stand-ins:  ## only what is not ours
 	$(PYTHON) -m deploy.docker.standins.make

@@ -67,11 +67,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         require_engine()
         _make_anew(out)
-        codes = [code for night in nights() for code in _measured(night, out)]
     except HarnessError as error:
-        err.print(f"triage: {error}", markup=False, style="red")
-        return error.exit_code
+        return _failed(error)
+    codes = [code for night in nights() for code in _tried(night, out)]
     return next((code for code in codes if code), 0)
+
+
+def _tried(night: Night, out: Path) -> list[int]:
+    """Measure one model; one that cannot be fetched or served is told of, and the next is measured all the same."""
+    try:
+        return _measured(night, out)
+    except HarnessError as error:
+        return [_failed(error)]
+
+
+def _failed(error: HarnessError) -> int:
+    err.print(f"triage: {error}", markup=False, style="red")
+    return error.exit_code
 
 
 def _make_anew(out: Path) -> None:

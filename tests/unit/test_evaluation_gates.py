@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli.app import app
-from harness.errors import BadScenarioError
+from harness.errors import BadScenarioError, ModelDownError
 from harness.evaluation import nightly
 from harness.evaluation.gates import NAMES, figures, hold, parse
 from harness.evaluation.table import BOTH, MODEL, RULEBOOK, About, Column, Table
@@ -120,6 +120,25 @@ def test_the_night_asks_for_the_commands_a_person_would_give() -> None:
     assert shlex.join(asked).startswith("llm eval --url http://127.0.0.1:9/v1 --model-file m.gguf --set measured ")
     assert "--planner http://127.0.0.1:9/v1" in shlex.join(played)
     assert "--gate SR=1" in shlex.join(played)
+
+
+def test_a_model_that_cannot_be_had_fails_the_night_and_the_next_is_measured_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *rest = [one.model for one in nightly.nights()]
+    tried: list[str] = []
+
+    def measured(night: nightly.Night, _out: Path) -> list[int]:
+        tried.append(night.model)
+        if night.model == first:
+            raise ModelDownError("it cannot be fetched")
+        return [0]
+
+    monkeypatch.setattr(nightly, "require_engine", lambda: None)
+    monkeypatch.setattr(nightly, "_measured", measured)
+    assert nightly.main(["--out", str(tmp_path)]) == ModelDownError.exit_code
+    assert tried == [first, *rest]
+    assert rest
 
 
 def test_the_workflow_runs_the_local_command_and_keeps_its_tables() -> None:
