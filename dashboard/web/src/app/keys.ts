@@ -26,11 +26,16 @@ export const KEYS: readonly (readonly [string, string])[] = [
 
 const SECOND_MS = 1_200;
 
+/** Return whether a key now is the second of two, whose first was pressed at `leader`; null: there was none. Both in ms. */
+export function isSecond(leader: number | null, now: number): boolean {
+  return leader !== null && now - leader < SECOND_MS;
+}
+
 export function useKeys(opened: Opened, replaying: boolean): void {
   const wanted = useRef({ opened, replaying });
   wanted.current = { opened, replaying };
   useEffect(() => {
-    let leader = 0;
+    let leader: number | null = null;
     const press = (event: KeyboardEvent): void => {
       const { opened: open, replaying: playing } = wanted.current;
       if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
@@ -43,8 +48,8 @@ export function useKeys(opened: Opened, replaying: boolean): void {
         return void kill(agent);
       }
       if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-      if (performance.now() - leader < SECOND_MS) {
-        leader = 0;
+      if (isSecond(leader, performance.now())) {
+        leader = null;
         const view = VIEWS.find((item) => item.key === event.key);
         if (view) {
           event.preventDefault();
