@@ -99,16 +99,27 @@ class ComposeStack:
         which = ("--incident", incident) if incident else ("-n", str(last))
         return [json.loads(line) for line in self.ok("tail", "--json", *which).out.splitlines()]
 
-    def leftovers(self) -> list[str]:
-        """Return whatever of the project is still known to the engine: containers, sidecars, networks, volumes."""
-        ours = f"label=com.docker.compose.project={PROJECT}"
-        found = [
-            *self.engine("ps", "-a", "--filter", ours, "--format", "container {{.Names}}").out.splitlines(),
-            *self.engine("volume", "ls", "--filter", ours, "--format", "volume {{.Name}}").out.splitlines(),
-            *self.engine("network", "ls", "--filter", ours, "--format", "network {{.Name}}").out.splitlines(),
+    def leftovers(self) -> list[tuple[str, str]]:
+        """Return whatever of the project is still known to the engine, as (kind, id): containers with their sidecars,
+        then networks and volumes."""
+        ours, tools = f"label=com.docker.compose.project={PROJECT}", f"label=triage.tool.project={PROJECT}"
+        listings: dict[str, list[tuple[str, ...]]] = {
+            "container": [("ps", "-aq", "--filter", which) for which in (tools, ours)],
+            "network": [("network", "ls", "-q", "--filter", ours)],
+            "volume": [("volume", "ls", "-q", "--filter", ours)],
+        }
+        return [
+            (kind, name)
+            for kind, commands in listings.items()
+            for command in commands
+            for name in self.engine(*command).out.splitlines()
         ]
-        tools = ("ps", "-a", "--filter", f"label=triage.tool.project={PROJECT}", "--format", "sidecar {{.Names}}")
-        return [*found, *self.engine(*tools).out.splitlines()]
+
+    def sweep(self) -> None:
+        """Remove what a killed test run left, of whichever checkout: `triage down` rightly refuses another's stack."""
+        forced = {"container": ("rm", "-f", "-v"), "network": ("network", "rm"), "volume": ("volume", "rm", "-f")}
+        for kind, name in self.leftovers():
+            self.engine(*forced[kind], name)
 
     def until_healthy(self) -> None:
         """Wait until every container is healthy."""
@@ -138,6 +149,7 @@ def running_stack(home: Path) -> Iterator[ComposeStack]:
         os.environ.update({name: str(port) for name, port in zip(PUBLISHED, ports, strict=True)})
         os.environ.update({"COMPOSE_PROJECT_NAME": PROJECT, "TRIAGE_PLANNER_MODE": "rulebook"})
         stack = ComposeStack(home)
+        stack.sweep()
         try:
             stack.ok("up", timeout_s=UP_TIMEOUT_S)
             yield stack
