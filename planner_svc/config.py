@@ -16,6 +16,8 @@ from planner_svc.rulebook_files import load
 
 CLEAR_MARGIN = 0.2
 """The rulebook's score of one repair stands this far above every other: it leads (docs/adr/0012)."""
+CERTAIN = 0.85
+"""From this score on the device is not in doubt (docs/adr/0012)."""
 PROMPT_TOKENS = 1_700
 """Of a whole prompt, by an estimate that is a fifth above a real vocabulary for the constant part, by far the most of
 it: 1,500 tokens at most (docs/planner.md)."""
@@ -77,7 +79,7 @@ def planner_config(settings: Settings, inventory: Inventory) -> PlannerConfig:
         asks_again=True,
         recalls=True,
         doubts_silence=True,
-        settles_only_near=True,
+        certain=CERTAIN,
         max_prompt_tokens=PROMPT_TOKENS,
     )
 

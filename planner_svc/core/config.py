@@ -278,9 +278,9 @@ class PlannerConfig(Frozen):
     """True: a plan at a loss also searches the runbooks and past incidents (`core/recall.py`)."""
     doubts_silence: bool = False
     """True: while the users' traffic is not measured either, nothing is restarted for being silent (docs/adr/0027)."""
-    settles_only_near: bool = False
-    """True: between causes of one device that the rulebook holds nearly alike a model decides only by naming one of
-    them; with another cause it does not lead. False: it leads wherever the rulebook is not clear."""
+    certain: UnitInterval | None = None
+    """From this score on the rulebook's device is not in doubt: between its near causes there a model decides only by
+    naming one of them, and with a third it does not lead. None: it leads wherever the rulebook is not clear."""
     max_prompt_tokens: Annotated[int, Field(ge=500)] = 1_500
     """What a prompt made of a template may cost, by the conservative estimate of `core/tokens.py`."""
 

@@ -109,13 +109,13 @@ def believed(cause: Cause, sure: float, leader: Candidate | None, agreed: bool) 
 
 def is_clear(picture: Picture, leader: Candidate, cause: Cause) -> bool:
     """Tell whether the rulebook's cause leads against a model's that differs (docs/adr/0012): it stands far above every
-    other repair. Another repair of the same device counts only if the model names it: what is wrong with a device is
-    not settled between two causes by naming a third."""
+    other repair. If it is certain, another repair of the same device counts only if the model names it: what is wrong
+    with a device is not settled between two causes by naming a third."""
     margin = picture.config.clear_margin
     if margin is None or leader.score < picture.config.sure:
         return False
     others = [c for c in rank(picture) if not same_repair(picture, leader, c.target.name, c.fault_class)]
-    if picture.config.settles_only_near:
+    if picture.config.certain is not None and leader.score >= picture.config.certain:
         named = (cause.target, cause.fault_class)
         others = [c for c in others if c.target != leader.target or (c.target.name, c.fault_class) == named]
     return leader.score - max((other.score for other in others), default=0.0) >= margin
@@ -129,12 +129,11 @@ def rulebook_leads(
     repairs: tuple[str, ...],
     time_us: int,
 ) -> PlanProposed:
-    """Return the rulebook's plan; unless it confirms a near cause of its own already, the model's is confirmed beside
-    it. The tag says if a model had a part."""
+    """Return the rulebook's plan with the model's cause confirmed beside it, in place of a near one of its own: one
+    that it named itself comes with the next plan. The tag says if a model had a part."""
     leader, own = chosen
-    alone = tasks_for(picture, cause_of(leader))
     rival = None if cause.fault_class == "none" or differing(picture, leader, cause) is None else cause
-    tasks = own if own != alone else tasks_for(picture, cause_of(leader), rival) or own
+    tasks = own if rival is None else tasks_for(picture, cause_of(leader), rival) or own
     has_part = tasks != own
     said = f"the model names {cause.target} {cause.fault_class}"
     part = "its cause is confirmed beside" if has_part else "it has no part in the plan"

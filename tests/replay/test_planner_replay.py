@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from broker.contracts.machine import Command, Event, Publish
-from planner_svc.config import CLEAR_MARGIN, newest_templates
+from planner_svc.config import CERTAIN, CLEAR_MARGIN, newest_templates
 from planner_svc.core.config import PlannerConfig
 from planner_svc.core.machine import PlannerMachine
 from planner_svc.core.state import PlannerState
@@ -32,7 +32,7 @@ PLAN = (
 
 def shipped(mode: Literal["hypothesis", "full"]) -> PlannerConfig:
     """Return the configuration that the role's shell makes."""
-    more = {"clear_margin": CLEAR_MARGIN, "asks_again": True, "settles_only_near": True}
+    more = {"clear_margin": CLEAR_MARGIN, "asks_again": True, "certain": CERTAIN}
     return config("auto").model_copy(update={"mode": mode, "templates": newest_templates(), **more})
 
 
@@ -106,7 +106,7 @@ def test_configuration_from_before_templates_decides_as_it_did() -> None:
     """Its recordings hold a configuration without the newer fields, and messages without theirs."""
     world = journal(2)
     fields = json.loads(world.machine.config.encode())
-    for gone in ("templates", "clear_margin", "asks_again", "settles_only_near", "max_prompt_tokens"):
+    for gone in ("templates", "clear_margin", "asks_again", "certain", "max_prompt_tokens"):
         del fields[gone]
     machine = PlannerMachine(PlannerConfig.decode(json.dumps(fields).encode()))
     _, commands = replay(machine, machine.initial(), world.events)

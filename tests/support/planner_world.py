@@ -56,7 +56,7 @@ def asking_config(mode: Literal["hypothesis", "full"]) -> PlannerConfig:
         templates=newest_templates(),
         clear_margin=0.2,
         asks_again=True,
-        settles_only_near=True,
+        certain=0.85,
     )
 
 

@@ -303,21 +303,34 @@ def test_model_that_names_neither_of_two_near_causes_does_not_settle_between_the
     assert any("the rulebook leads clearly" in remark for remark in proposal.repairs)
 
 
-def test_rulebook_that_confirms_two_near_causes_keeps_both_and_the_model_has_no_part() -> None:
-    by_model = proposal_for(closed("shop-mq", "process_down"), HANGS, "hypothesis")
-    alone = World(PlannerMachine(asking_config("hypothesis").model_copy(update={"mode": "rulebook"})))
-    alone.seconds(5)
-    alone.seconds(3, HANGS)
-    alone.request()
-    alone.seconds(12, HANGS)
-    assert by_model.plan.tasks == alone.proposal().plan.tasks
-    assert by_model.decision_tag == "DETERMINISTIC"
+def test_model_that_does_not_settle_has_its_cause_confirmed_all_the_same() -> None:
+    proposal = proposal_for(closed("shop-mq", "process_down"), HANGS, "hypothesis")
+    assert (proposal.origin, proposal.decision_tag) == ("rulebook", "LLM_DECISION")
+    assert {("resume", "orders"), ("start", "shop-mq")} <= {(act.type, act.target) for act in acts(proposal)}
+
+
+def test_service_that_a_wrong_setting_keeps_from_starting_is_reconciled_if_the_model_says_so() -> None:
+    """It refuses connections for long, which looks like a process that is down."""
+    down: dict[str, Look] = {"orders": {**UNANSWERED, "error_code": "ECONNREFUSED"}, "loadgen": USERS_FAIL}
+    proposal = proposal_for(closed("orders", "config_drift"), down, "hypothesis")
+    assert ("reconcile", "orders") in {(act.type, act.target) for act in acts(proposal)}
 
 
 def test_model_leads_where_two_devices_are_near_each_other() -> None:
     down: dict[str, Look] = {"shop-mq": {**UNANSWERED, "error_code": "ECONNREFUSED"}, **HANGS}
     proposal = proposal_for(closed("catalog", "config_drift"), down, "hypothesis")
     assert (proposal.origin, proposal.plan.hypothesis.target) == ("llm", "catalog")
+
+
+def test_model_leads_where_the_rulebook_is_not_certain_between_causes_of_one_device() -> None:
+    down: dict[str, Look] = {"orders": {**UNANSWERED, "error_code": "ECONNREFUSED"}, "loadgen": USERS_FAIL}
+    world = World(PlannerMachine(asking_config("hypothesis")))
+    world.seconds(5)
+    world.seconds(2, down)
+    world.request()
+    world.answer(world.prompts()[-1], closed("orders", "config_drift"))
+    proposal = world.proposals()[-1]
+    assert (proposal.origin, proposal.plan.hypothesis.fault_class) == ("llm", "config_drift")
 
 
 def test_model_that_names_one_of_two_near_causes_leads_with_it() -> None:
