@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum
 
 LLM_STAMP = $(VENV)/.installed-llm-$(shell cat requirements-llm.lock | cksum | cut -d' ' -f1)
 
-.PHONY: web try-web web-test ui try-page demo demo-docker test setup setup-llm try-llm lint unit bench nightly nightly-llm bench-docker images stand-ins lock clean
+.PHONY: web try-web web-test ui try-page demo demo-docker test setup setup-llm try-llm lint unit search bench nightly nightly-llm bench-docker images stand-ins lock clean
 
 demo: setup  ## break the shop for real, report it in messy words, watch it repaired and proved
 	$(BIN)/triage demo
@@ -86,6 +86,9 @@ bench: setup  ## the figures of the README, measured on this machine
 	$(BIN)/python -m harness.bench
 
 SEEDS ?= 3
+
+search: setup  ## the property tests with new random examples each time; what they find becomes a test by name
+	$(BIN)/python -m pytest tests/unit tests/property -m hypothesis --hypothesis-profile=search
 
 nightly: setup  ## the three required scenarios on a stack of their own, headless; figures and report in results/nightly
 	$(BIN)/triage --home "$${TRIAGE_HOME:-$$HOME/.local/state/agentic-triage-nightly}" \

@@ -110,7 +110,7 @@ def row_hash(
     """Return the SHA-256 (32 bytes) of a row. Every field is preceded by its length (4 bytes, big-endian).
 
     Raises:
-        struct.error: a number does not fit into 64 bits (a row from the database always fits).
+        struct.error: a number does not fit into its 64 bits, as one below zero, which only a forged row has.
     """
     said, judged = subject.encode(), verdict.encode()
     head = _HEAD.pack(len(DOMAIN), DOMAIN, 32, prev_hash, 8, number, 8, journal_seq, 8, time_us, len(said))

@@ -8,12 +8,18 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from harness.errors import HarnessError
 from harness.llm import known
 from harness.llm.fetch import fetch
 from harness.llm.server import require_engine
 from tests.support.docker_ring import TITLE, why_not
+
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("search", print_blob=True)
+settings.load_profile("repeatable")
+"""A change passes `make test` or it does not, on every machine alike. `make search` looks for what nobody has seen."""
 
 SMALL_MODEL = "smollm2-135m-instruct"
 

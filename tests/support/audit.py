@@ -9,7 +9,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from auditor_svc.chain import ACCEPTED, Progress, Row, append, checkpoint, due, row_hash, signer
+from auditor_svc.chain import ACCEPTED, Progress, Row, append, checkpoint, due, signer
+from auditor_svc.diagnosis import hash_of
 from auditor_svc.projections import columns_of
 from broker.contracts.base import Contract
 from broker.contracts.control import Checkpoint, Halt
@@ -83,19 +84,12 @@ def chain(
 
 
 def rehashed(row: Row, **changes: object) -> Row:
-    """Return a row with other content and hashes that fit it."""
+    """Return a row with other content and hashes that fit it; with the old one where no hash can be over it (a number
+    below zero, say): nobody can forge more."""
     changed = row._replace(**changes)  # type: ignore[arg-type]
     body = hashlib.sha256(changed.envelope).digest()
-    digest = row_hash(
-        changed.prev_hash,
-        changed.number,
-        changed.journal_seq,
-        changed.time_us,
-        changed.subject,
-        body,
-        changed.verdict,
-    )
-    return changed._replace(envelope_hash=body, row_hash=digest)
+    fitting = changed._replace(envelope_hash=body)
+    return fitting._replace(row_hash=hash_of(fitting) or row.row_hash)
 
 
 def rebuilt(rows: Sequence[Row], start: int = 0) -> list[Row]:

@@ -94,6 +94,14 @@ def test_an_edited_row_whose_own_hash_was_made_to_fit_is_found() -> None:
     assert named(report(rows)) == [("edited", 81, "row")]
 
 
+@pytest.mark.parametrize("name", ["number", "journal_seq"])
+def test_a_row_with_a_number_below_zero_which_no_hash_can_be_over_is_found(name: str) -> None:
+    rows = list(ROWS)
+    rows[40] = rehashed(rows[40], **{name: -1})
+    assert rows[40].row_hash == ROWS[40].row_hash
+    assert ("edited", rows[40].journal_seq) in {found[:2] for found in named(report(rows))}
+
+
 def test_an_edited_row_whose_tail_was_made_to_fit_is_found_by_the_next_checkpoint() -> None:
     rows = list(ROWS)
     rows[40] = rows[40]._replace(time_us=1)
