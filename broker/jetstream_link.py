@@ -28,6 +28,8 @@ from broker.subjects import inbox_prefix
 CONNECT_S: Final = 5.0
 """How long `open_link` tries before it gives up."""
 _RECONNECT_WAIT_S: Final = 0.05
+_CLOSE_S: Final = 5.0
+_CANCEL_AGAIN_S: Final = 0.2
 _PING_S: Final = 2
 _VIOLATION: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
 _AUTHORIZATION: Final = "authorization violation"
@@ -140,8 +142,7 @@ class Link:
         finally:
             refused.cancel()
             if not self._up.is_set():
-                connecting.cancel()
-                await asyncio.gather(connecting, return_exceptions=True)
+                await _abandon(connecting)
                 await self.close()
         await self._client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
 
@@ -171,10 +172,13 @@ class Link:
         return f"no connection to the broker at {url} within the time given: {self._last_error or 'no answer'}"
 
     async def close(self) -> None:
-        """Send what is pending and disconnect for good; waiting requests fail."""
+        """Send what is pending and disconnect for good; waiting requests fail. Takes a few seconds at most."""
         self._end()
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await self._client.close()
+        closing = asyncio.ensure_future(self._client.close())
+        await asyncio.wait({closing}, timeout=_CLOSE_S)
+        await _abandon(closing)
+        with contextlib.suppress(nats.errors.Error, OSError, asyncio.CancelledError):
+            closing.result()
 
     @property
     def closed(self) -> bool:
@@ -333,6 +337,15 @@ async def open_link(url: str, *, user: str, password: str, name: str, timeout_s:
     link = Link(user, name)
     await link.start(url, password, timeout_s)
     return link
+
+
+async def _abandon(task: asyncio.Future[None]) -> None:
+    """Cancel until it is over: the client takes a cancellation for its own in places (its `_close`, and `wait_for` of
+    Python 3.11 when the answer comes at the same moment) and goes on; a refused password then hung for ever, once in
+    thousands of times."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
 
 
 async def persist(
