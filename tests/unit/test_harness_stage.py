@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from harness.stage.play import Played, by_the_presenter, by_the_script, play
 from harness.stage.script import SCRIPT, Step, faults_of, minutes
 from harness.stage.surroundings import BUNDLED
 from tests.support.signing import gate, master
+from tests.support.waiting import eventually
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "demo_script.md"
 TASK = "triage.task.log.inc-a1.v1-t1.a1"
@@ -199,7 +201,7 @@ async def test_the_stacks_own_page_is_waited_for_while_it_starts_and_no_second_o
         assert process is None
         waited.append(address)
 
-    async def started(*words: str) -> None:
+    def started(*words: str) -> None:
         raise AssertionError(f"a page was started: {words}")
 
     monkeypatch.setattr(surroundings, "_answers", answers)
@@ -208,6 +210,44 @@ async def test_the_stacks_own_page_is_waited_for_while_it_starts_and_no_second_o
     async with surroundings.page_up(tmp_path, own) as page:
         assert page == own
     assert waited == [own]
+
+
+CHATTY = """
+import json, sys, time
+from pathlib import Path
+home = Path(sys.argv[2])
+print(json.dumps({"home": str(home)}), flush=True)
+for stream in (sys.stdout, sys.stderr):
+    stream.write(("x" * 99 + "\\n") * 10_000)
+    stream.flush()
+(home / "written").touch()
+time.sleep(600)
+"""
+"""Says where its journal is, then a megabyte on each of its streams, and then that nothing kept it from that."""
+
+
+@pytest.mark.asyncio
+async def test_a_command_that_writes_much_is_not_kept_waiting_by_a_full_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "TRIAGE", (sys.executable, "-c", CHATTY))
+    async with surroundings.said_again(tmp_path) as home:
+
+        async def written() -> bool:
+            return (home / "written").exists()
+
+        await eventually(written, 60.0)
+
+
+@pytest.mark.asyncio
+async def test_a_recording_that_cannot_be_played_is_told_in_the_commands_own_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complains = "import sys; sys.exit('a warning\\n' * 100_000 + 'triage: it was cut')"
+    monkeypatch.setattr(surroundings, "TRIAGE", (sys.executable, "-c", complains))
+    with pytest.raises(StackDownError, match=r"/a\.recording cannot be played: it was cut$"):
+        async with surroundings.said_again(tmp_path / "a.recording"):
+            pass
 
 
 @pytest.mark.parametrize(
