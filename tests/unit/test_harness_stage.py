@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from broker.contracts.base import Contract
@@ -17,6 +18,7 @@ from broker.envelope import Signer
 from broker.gate import Trusted
 from broker.port import Stored
 from broker.subjects import Role
+from deploy.status import ProgramStatus, StackStatus, Tier
 from harness.cli.app import app, guarded
 from harness.errors import NotVerifiedError, StackDownError
 from harness.recording import Recording
@@ -269,6 +271,70 @@ def test_what_cannot_be_played_is_said_before_anything_is_started(
     assert not (tmp_path / "home").exists()
 
 
+def program(name: str, tier: Tier, *, healthy: bool) -> ProgramStatus:
+    return ProgramStatus(name, tier, "RUNNING", 1, healthy, "", 0, None, 0)
+
+
+def let_the_stack_be(monkeypatch: pytest.MonkeyPatch, found: StackStatus) -> None:
+    class Up:
+        async def status(self) -> StackStatus:
+            return found
+
+    monkeypatch.setattr(acts, "deployment", lambda _home: Up())
+    monkeypatch.setattr(acts, "WELL_S", 0.0)
+
+
+def test_the_baseline_does_not_wait_for_the_page_that_nothing_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = (program("orders", "shop", healthy=True), program("dashboard", "page", healthy=False))
+    let_the_stack_be(monkeypatch, StackStatus(tmp_path, None, None, programs))
+    assert asyncio.run(stage(tmp_path).baseline()) == "1 programs are well, and nothing is broken"
+
+
+def test_the_baseline_names_a_needed_program_that_does_not_get_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = (program("orders", "shop", healthy=False), program("dashboard", "page", healthy=False))
+    let_the_stack_be(monkeypatch, StackStatus(tmp_path, None, None, programs))
+    with pytest.raises(StackDownError, match="not well before the demo: orders; "):
+        asyncio.run(stage(tmp_path).baseline())
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"injected": 5, "recovered": 4}, "4 of 5 injected faults recovered today"),
+        ({"injected": 5}, "today: injected 5, recovered not measured"),
+        ({"recovered": None}, "today: injected not measured, recovered not measured"),
+    ],
+)
+def test_a_figure_that_the_page_does_not_have_is_told_as_not_measured(
+    answer: object, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_the_page_answer(monkeypatch, answer)
+    assert asyncio.run(stage(tmp_path).figures()) == said
+
+
+def test_a_page_that_answers_with_something_else_than_figures_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_the_page_answer(monkeypatch, ["of another page"])
+    with pytest.raises(StackDownError, match="does not tell today's figures"):
+        asyncio.run(stage(tmp_path).figures())
+
+
+def let_the_page_answer(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    client = httpx.AsyncClient
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, json=answer))
+    monkeypatch.setattr(httpx, "AsyncClient", lambda **kw: client(**kw, transport=transport))
+
+
+def stage(home: Path) -> acts.Stage:
+    """Return the acts of a stage without a journal."""
+    return acts.Stage(home, None, "http://127.0.0.1:1/", None)  # type: ignore[arg-type]
+
+
 def test_a_stack_that_ends_in_the_middle_of_a_run_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,7 +356,6 @@ def test_a_stack_that_ends_in_the_middle_of_a_run_is_not_waited_for(
 
     monkeypatch.setattr(acts, "Runner", Endless)
     monkeypatch.setattr(acts, "deployment", lambda _home: Ended())
-    stage = acts.Stage(tmp_path, None, "http://127.0.0.1:1/", None)  # type: ignore[arg-type]
     with pytest.raises(StackDownError, match="ended in the middle of a run"):
-        asyncio.run(stage.peak())
+        asyncio.run(stage(tmp_path).peak())
     assert given_up == ["the run"]
