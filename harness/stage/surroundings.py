@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 
 from broker.tasks import end
-from deploy.sockets import LOOPBACK
+from deploy.sockets import LOOPBACK, free_port
+from harness.children import end_child_of_loop
 from harness.errors import StackDownError
 from harness.site import Progress, deployment
 
@@ -86,13 +86,6 @@ async def said_again(recording: Path) -> AsyncIterator[Path]:
         yield Path(json.loads(first)["home"])
 
 
-def free_port() -> int:
-    """Return a free TCP port of this machine."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
 class Command:
     """A command of ours at work. All that it writes is read as it comes: with a full pipe it would stand still."""
 
@@ -114,7 +107,7 @@ class Command:
 
     async def end(self) -> None:
         """End it, and no longer listen to it."""
-        await _end(self.process)
+        await end_child_of_loop(self.process, STOP_S)
         await end(self._first, self._rest, self._errors)
 
     async def _forget(self, stream: asyncio.StreamReader) -> None:
@@ -154,15 +147,3 @@ async def _answers(address: str, process: Process | None) -> None:
                 pass
             await asyncio.sleep(POLL_S)
     raise StackDownError(f"no dashboard at {address} shows this stack; try: triage dashboard")
-
-
-async def _end(process: Process) -> None:
-    if process.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), STOP_S)
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -6,10 +6,10 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -143,15 +143,7 @@ def test_a_model_that_cannot_be_had_fails_the_night_and_the_next_is_measured_all
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     first, *rest = [one.model for one in nightly.nights()]
-    tried: list[str] = []
-
-    def fetched(model: KnownModel, **_: object) -> Path:
-        tried.append(model.name)
-        if model.name == first:
-            raise error
-        return tmp_path / "m.gguf"
-
-    night_of(monkeypatch, fetched)
+    tried = night_of(monkeypatch, {first: error})
     assert nightly.main(["--out", str(tmp_path)]) == code
     assert tried == [first, *rest]
     assert rest
@@ -165,13 +157,7 @@ def test_an_old_result_that_cannot_be_removed_is_told_of_and_its_model_alone_is_
     for name in (first, rest[0]):
         (tmp_path / name / "deep").mkdir(parents=True)
     stuck(monkeypatch, tmp_path / first)
-    tried: list[str] = []
-
-    def fetched(model: KnownModel, **_: object) -> Path:
-        tried.append(model.name)
-        return tmp_path / "m.gguf"
-
-    night_of(monkeypatch, fetched)
+    tried = night_of(monkeypatch)
     assert nightly.main(["--out", str(tmp_path)]) == 1
     assert tried == rest
     assert not (tmp_path / rest[0]).exists()
@@ -182,25 +168,29 @@ def test_nothing_is_measured_while_the_last_nights_answers_are_still_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "answers").write_text("a file where a folder should be")
-    tried: list[str] = []
-
-    def fetched(model: KnownModel, **_: object) -> Path:
-        tried.append(model.name)
-        return tmp_path / "m.gguf"
-
-    night_of(monkeypatch, fetched)
+    tried = night_of(monkeypatch)
     assert nightly.main(["--out", str(tmp_path)]) == 1
     assert tried == []
     assert f"{tmp_path / 'answers'} could not be removed" in one_line(capsys)
 
 
-def night_of(monkeypatch: pytest.MonkeyPatch, fetched: Callable[..., Path]) -> None:
-    """Have a night without an engine: models are got by a function, served by nobody, and measured well."""
+def night_of(monkeypatch: pytest.MonkeyPatch, trouble: Mapping[str, Exception] = MappingProxyType({})) -> list[str]:
+    """Have a night without an engine: models are had but for those with a trouble, served by nobody, and measured well.
+    Give the names of those that were asked for."""
+    tried: list[str] = []
+
+    def fetched(model: KnownModel, **_: object) -> Path:
+        tried.append(model.name)
+        if model.name in trouble:
+            raise trouble[model.name]
+        return Path("m.gguf")
+
     monkeypatch.setattr(nightly, "require_engine", lambda: None)
     monkeypatch.setattr(nightly, "fetch", fetched)
     monkeypatch.setattr(nightly, "examine", lambda file: file)
     monkeypatch.setattr(nightly, "serving", lambda _file: nullcontext(SimpleNamespace(url="http://127.0.0.1:9/v1")))
     monkeypatch.setattr(nightly, "TRIAGE", Path("true"))
+    return tried
 
 
 def stuck(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

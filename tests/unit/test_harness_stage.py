@@ -18,6 +18,7 @@ from broker.envelope import Signer
 from broker.gate import Trusted
 from broker.port import Stored
 from broker.subjects import Role
+from deploy.sockets import free_port
 from deploy.status import ProgramStatus, StackStatus, Tier
 from harness.cli.app import app, guarded
 from harness.errors import NotVerifiedError, StackDownError
@@ -208,7 +209,7 @@ async def test_the_stacks_own_page_is_waited_for_while_it_starts_and_no_second_o
 
     monkeypatch.setattr(surroundings, "_answers", answers)
     monkeypatch.setattr(surroundings, "_triage", started)
-    own = f"http://127.0.0.1:{surroundings.free_port()}/"
+    own = f"http://127.0.0.1:{free_port()}/"
     async with surroundings.page_up(tmp_path, own) as page:
         assert page == own
     assert waited == [own]
