@@ -1,4 +1,4 @@
-"""Whether a server could listen on a port of this machine, and if not, who does."""
+"""Which port of this machine a server could listen on, and if not on one, who does."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
 
 
 def owner_of(port: int) -> str | None:

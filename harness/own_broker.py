@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -32,8 +31,9 @@ from broker.subjects import ADMIN_USER, BROKER_USERS, Role
 from deploy.embedded.layout import Layout, layout
 from deploy.embedded.status import StackRecord
 from deploy.nats.config import server_binary, server_config, write_config
-from deploy.sockets import LOOPBACK, is_free
+from deploy.sockets import LOOPBACK, free_port, is_free
 from deploy.vault import ensure_passphrase, ensure_secrets, write_private
+from harness.children import end_child
 from harness.errors import StackDownError
 from harness.leash import ends_with_us
 from services.inventory.ports import OFFSETS
@@ -91,7 +91,7 @@ async def own_broker(inventory: Inventory) -> AsyncIterator[OwnBroker]:
             await connection.close()
     finally:
         if process is not None:
-            _end(process)
+            end_child(process, STOP_S)
         shutil.rmtree(root, ignore_errors=True)
 
 
@@ -114,9 +114,7 @@ def _free_ports() -> int:
         StackDownError: there is no such pair.
     """
     for _ in range(TRIES):
-        with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         if port + OFFSETS["nats-monitoring"] <= 65_535 and is_free(port + OFFSETS["nats-monitoring"]):
             return port
     raise StackDownError("no two neighbouring ports of this machine are free for a broker; end what is not needed")
@@ -147,7 +145,7 @@ async def _started(place: Layout, ring: Keyring) -> tuple[subprocess.Popen[bytes
         try:
             await _ready(process, place, port + OFFSETS["nats-monitoring"])
         except BaseException as error:
-            _end(process)
+            end_child(process, STOP_S)
             if left and isinstance(error, StackDownError) and TAKEN in _log_of(place):
                 continue
             raise
@@ -198,12 +196,3 @@ async def _ready(process: subprocess.Popen[bytes], place: Layout, monitoring_por
             await asyncio.sleep(POLL_S)
     said = _log_of(place).strip().splitlines()[-1:]
     raise StackDownError(f"the broker for the replay did not start: {said[0] if said else 'it said nothing'}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

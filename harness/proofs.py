@@ -105,8 +105,9 @@ async def all_of(
         prove: tries one out; whatever it raises ends this, and what was kept stays.
         clock: monotonic seconds.
     """
-    kept = [(found, also) for drawn, also in oracles if (found := proofs.find(drawn)) is not None]
-    missing = [(drawn, also) for drawn, also in oracles if proofs.find(drawn) is None]
+    known = [(proofs.find(drawn), drawn, also) for drawn, also in oracles]
+    kept = [(found, also) for found, _, also in known if found is not None]
+    missing = [(drawn, also) for found, drawn, also in known if found is None]
     walls = [found.seconds for found, _ in kept]
     for done, (found, also) in enumerate(kept, 1):
         yield Step(done, len(oracles), replace(found.proof, also=also), True, remaining(walls, len(missing)))

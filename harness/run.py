@@ -25,7 +25,7 @@ from harness.scenario import Draw
 from harness.scenario_checks import require_here
 from harness.score import score
 from harness.site import deployment, platform
-from harness.traffic import set_load
+from harness.traffic import reset_load, set_load
 from harness.verdict import allowed_starts
 from harness.watching import Watching
 from injector.errors import NotHealedError
@@ -67,25 +67,44 @@ class Runner:
         Raises:
             ConflictError: another run is going on on this stack; nothing was touched.
             RefusedError: a fault of it cannot be made on this platform; nothing was touched.
-            StackDownError: the world is not green at the start. TimedOutError: the incident was not closed in time.
+            StackDownError: the world is not green at the start, or its load generator does not take the declared load
+                at the end. TimedOutError: the incident was not closed in time.
             NotHealedError: the run ended, and a fault of it is left in the world. Where the run itself fails, its own
                 error is raised, with what is left as a note.
             Exception: whatever ended the following of the journal or a kill.
         """
         require_here(draw.scenario, platform())
         with contextlib.nullcontext() if self._locked else only_run(self._deployment.home, draw.scenario.name):
-            rate = TRAFFIC_RATE  # that the oracle asks for
-            await set_load(self._control.inventory, rate=rate, noise=draw.noise, seed=draw.seed)
+            async with self._under_load(draw):
+                return await self._run_and_heal(draw, record)
+
+    async def _run_and_heal(self, draw: Draw, record: Path | None) -> Outcome:
+        try:
+            if self._injector.open():  # left by a run that was ended before it could heal
+                await self._injector.heal_all()
+            await self._await_green()
+            outcome = await self._run(draw, record)
+        except BaseException as error:
+            await self._heal_after(error)
+            raise
+        await self._injector.heal_all()
+        return outcome
+
+    @contextlib.asynccontextmanager
+    async def _under_load(self, draw: Draw) -> AsyncIterator[None]:
+        """Have the draw's load for a block; the declared one after it, also where the block failed."""
+        inventory = self._control.inventory
+        rate = TRAFFIC_RATE  # that the oracle asks for
+        await set_load(inventory, rate=rate, noise=draw.noise, seed=draw.seed)
+        try:
+            yield
+        except BaseException as error:
             try:
-                if self._injector.open():  # left by a run that was ended before it could heal
-                    await self._injector.heal_all()
-                await self._await_green()
-                outcome = await self._run(draw, record)
-            except BaseException as error:
-                await self._heal_after(error)
-                raise
-            await self._injector.heal_all()
-            return outcome
+                await reset_load(inventory)
+            except StackDownError as left:
+                error.add_note(f"the run's load is still set: {left}")
+            raise
+        await reset_load(inventory)
 
     async def _heal_after(self, error: BaseException) -> None:
         """Heal what can be healed; what cannot is noted on the error that ended the run, and does not hide it."""

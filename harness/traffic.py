@@ -6,6 +6,7 @@ import httpx
 
 from broker.contracts.inventory import Device, Inventory
 from harness.errors import StackDownError
+from services.inventory.declared import TRAFFIC_RATE, TRAFFIC_SEED
 
 SET_TIMEOUT_S = 3.0
 ASK_TIMEOUT_S = 2.0
@@ -38,6 +39,15 @@ async def set_load(inventory: Inventory, *, rate: float, noise: float, seed: int
             (await client.put(_url(inventory, "settings"), json=load)).raise_for_status()
     except httpx.HTTPError as error:
         raise StackDownError(f"the load generator does not answer: {error!r}; see: triage status") from error
+
+
+async def reset_load(inventory: Inventory) -> None:
+    """Set the load generator to what it is started with, so that whoever comes next does not inherit a run's load.
+
+    Raises:
+        StackDownError: it does not answer, or refuses.
+    """
+    await set_load(inventory, rate=TRAFFIC_RATE, noise=0.0, seed=TRAFFIC_SEED)
 
 
 async def ask(inventory: Inventory, what: str, **parameters: int) -> dict[str, object]:

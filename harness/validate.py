@@ -21,7 +21,7 @@ from harness.run_lock import only_run
 from harness.scenario import Draw
 from harness.scenario_checks import platforms_of
 from harness.site import Deployment, platform
-from harness.traffic import generator
+from harness.traffic import generator, reset_load
 from harness.verdict import Before, Judgement, allowed_starts
 from injector.errors import world_exit_code
 from injector.fault import Spec
@@ -119,6 +119,7 @@ class Prover:
         with only_run(self._stack.home, "scenario validate"):
             await self._put_back()
             await self._until_green()
+            await reset_load(self._control.inventory)  # a run that was killed has left its own
             await self._stack.kill(VICTIMS["sensors"], "STOP")
             try:
                 yield

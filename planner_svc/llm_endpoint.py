@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import stamina
 
+from broker.bodies import whole
 from planner_svc.config import ModelSettings
 from planner_svc.errors import ModelRefusedError, ModelUnreachableError
 from planner_svc.llm_stream import EVENT_STREAM, gather
@@ -161,7 +161,7 @@ class Endpoint:
         if coding not in ("", "identity"):
             raise ModelRefusedError(f"the endpoint answered in the coding {coding[:20]!r}, which was not asked for")
         streamed = media == EVENT_STREAM and response.status_code == 200
-        said = await gather(response.aiter_raw()) if streamed else _parsed(await _read(response.aiter_raw()))
+        said = await gather(response.aiter_raw()) if streamed else _parsed(await _read(response))
         try:
             body = self._blanked(said)
         except RecursionError:
@@ -203,13 +203,9 @@ class Endpoint:
         return self.without_secrets(f"{type(error).__name__} {error}".strip())[:MAX_ERROR]
 
 
-async def _read(chunks: AsyncIterator[bytes]) -> bytes:
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise ModelRefusedError(f"the endpoint's answer is longer than {MAX_BYTES} bytes")
-    return bytes(body)
+async def _read(response: httpx.Response) -> bytes:
+    too_long = ModelRefusedError(f"the endpoint's answer is longer than {MAX_BYTES} bytes")
+    return await whole(response.aiter_raw(), MAX_BYTES, too_long)
 
 
 def _parsed(body: bytes) -> Any:

@@ -18,6 +18,7 @@ from agents.errors import SourceError
 from agents.metric.analysis import Sample
 from agents.metric.promql import promql
 from agents.metric.source import BASELINE_US, Question, Series, SourceName
+from broker.bodies import whole
 
 TIMEOUT_S = 1.5
 """For a whole question, retries included: an order has 10 s, and reading the journal instead may take 8."""
@@ -118,12 +119,8 @@ class PrometheusSource:
                 raise _Busy(response.status_code)
             if response.status_code != 200:
                 raise SourceError(f"answers HTTP {response.status_code}")
-            body = bytearray()
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise SourceError(f"answers with more than {MAX_BYTES} bytes")
-            return bytes(body)
+            too_long = SourceError(f"answers with more than {MAX_BYTES} bytes")
+            return await whole(response.aiter_raw(), MAX_BYTES, too_long)
 
 
 def samples_of(body: bytes, since_us: int, until_us: int) -> list[Sample]:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from agents.runbook.errors import EmbeddingError
 from agents.runbook.frontmatter import clean
+from broker.bodies import whole
 
 CONNECT_S: Final = 1.0
 ATTEMPTS: Final = 2
@@ -179,9 +180,5 @@ class Embedder:
                 raise _BusyError
             if response.status_code != 200:
                 raise EmbeddingError(f"the endpoint answers HTTP {response.status_code} to a question for vectors")
-            read = bytearray()
-            async for chunk in response.aiter_raw():
-                read += chunk
-                if len(read) > MAX_BYTES:
-                    raise EmbeddingError(f"the endpoint answers with more than {MAX_BYTES} bytes")
-            return bytes(read)
+            too_long = EmbeddingError(f"the endpoint answers with more than {MAX_BYTES} bytes")
+            return await whole(response.aiter_raw(), MAX_BYTES, too_long)

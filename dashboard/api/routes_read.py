@@ -23,7 +23,9 @@ def router(feed: Feed, records: Records, stack: StackDoor, rules: Rules) -> APIR
     """Return the reading routes."""
     routes = APIRouter(prefix="/api")
     _live(routes, feed, stack, rules)
-    _audited(routes, records)
+    _journal(routes, records)
+    _incidents(routes, records)
+    _runs(routes, records)
     _around(routes, feed, records, stack)
     return routes
 
@@ -77,7 +79,7 @@ def _live(routes: APIRouter, feed: Feed, stack: StackDoor, rules: Rules) -> None
         )
 
 
-def _audited(routes: APIRouter, records: Records) -> None:
+def _journal(routes: APIRouter, records: Records) -> None:
     @routes.get("/journal")
     async def journal(
         after: Seq = None, before: Seq = None, limit: Limit = 200, incident: Name = None, telemetry: bool = False
@@ -100,6 +102,8 @@ def _audited(routes: APIRouter, records: Records) -> None:
         """One message with its exact bytes and its place in the chain."""
         return await records.proof(min(max(seq, 0), 2**62))
 
+
+def _incidents(routes: APIRouter, records: Records) -> None:
     @routes.get("/incidents")
     async def incidents(cursor: Seq = None, limit: Limit = 50) -> answers.Incidents:
         """Incidents, newest first."""
@@ -120,6 +124,8 @@ def _audited(routes: APIRouter, records: Records) -> None:
         """Slim rows of every action, newest first."""
         return await records.timeline(limit, cursor, incident)
 
+
+def _runs(routes: APIRouter, records: Records) -> None:
     @routes.get("/llm-runs")
     async def llm_runs(cursor: Seq = None, limit: Limit = 50) -> answers.LlmRuns:
         """Model runs without their texts, newest first."""

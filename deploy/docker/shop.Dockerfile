@@ -1,4 +1,4 @@
-# Every Python workload of the shop is this image: the shop's own code, and of the control plane's the one module it uses.
+# Every Python workload of the shop is this image: the shop's own code, and of the control plane's the two modules it uses.
 ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS packages
@@ -10,7 +10,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 FROM packages AS project
 COPY pyproject.toml /src/
-COPY broker/__init__.py broker/tasks.py /src/broker/
+COPY broker/__init__.py broker/bodies.py broker/tasks.py /src/broker/
 COPY services/__init__.py /src/services/
 COPY services/shop /src/services/shop
 COPY deploy/docker/install.py /src/

@@ -27,12 +27,14 @@ import typer
 
 from broker.errors import BrokerError
 from broker.tasks import end
+from deploy.sockets import free_port
 from harness.bench.figures import Figure, table
+from harness.children import end_child_of_loop
 from harness.cli.output import err, out
 from harness.errors import HarnessError, StackDownError
 from harness.own_broker import OwnBroker, own_broker
 from harness.rebroadcast import Line, Voices, opened
-from harness.stage.surroundings import BUNDLED, free_port
+from harness.stage.surroundings import BUNDLED
 
 FLAT_MIB_PER_MIN = 0.25
 """What still counts as flat, over an hour: less than the ring alone may hold."""
@@ -230,13 +232,7 @@ async def _dashboard(home: Path) -> AsyncIterator[tuple[psutil.Process, str]]:
         await _answers(address, child)
         yield psutil.Process(child.pid), address
     finally:
-        if child.returncode is None:
-            child.terminate()
-            with suppress(TimeoutError):  # on a machine that is busy its streams may take longer to end
-                await asyncio.wait_for(child.wait(), STOP_S)
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
+        await end_child_of_loop(child, STOP_S)
 
 
 async def _answers(address: str, child: Process) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from broker.contracts.base import Frozen
+from harness.cli.context import sentence
 from harness.cli.output import err
 from harness.errors import HarnessError
 from harness.llm import known
@@ -27,6 +28,8 @@ from harness.llm.server import examine, require_engine, serving
 
 TRIAGE = Path(sys.executable).with_name("triage")
 OUT = Path("results/nightly-llm")
+ANSWERS = "answers"
+"""The folder in which `triage llm eval` keeps what models answered."""
 
 
 class Night(Frozen):
@@ -60,13 +63,17 @@ def _gates(bounds: Mapping[str, float]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure every model, also after one that failed; return the first exit code that is not 0."""
+    """Measure every model, also after one that failed; return the first exit code that is not 0.
+
+    Nothing is measured where the engine is missing, or where the last night's answers, which would be taken for this
+    night's, cannot be removed.
+    """
     parser = argparse.ArgumentParser(prog="python -m harness.evaluation.nightly", description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the results, made anew (default {OUT})")
     out = parser.parse_args(arguments).out
     try:
         require_engine()
-        _make_anew(out)
+        _remove(out / ANSWERS)
     except HarnessError as error:
         return _failed(error)
     codes = [code for night in nights() for code in _tried(night, out)]
@@ -76,9 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tried(night: Night, out: Path) -> list[int]:
     """Measure one model; one that cannot be fetched or served is told of, and the next is measured all the same."""
     try:
+        _remove(out / night.model)
         return _measured(night, out)
     except HarnessError as error:
         return [_failed(error)]
+    except OSError as error:
+        return [_failed(HarnessError(f"{night.model} could not be measured: {sentence(error)}"))]
 
 
 def _failed(error: HarnessError) -> int:
@@ -86,11 +96,22 @@ def _failed(error: HarnessError) -> int:
     return error.exit_code
 
 
-def _make_anew(out: Path) -> None:
-    """Remove last night's answers and runs: kept ones are not asked for again."""
-    names = ["answers", *(night.model for night in nights())]
-    for name in names:
-        shutil.rmtree(out / name, ignore_errors=True)
+def _remove(old: Path) -> None:
+    """Remove what the last night left: kept answers and runs are not asked for again.
+
+    Raises:
+        HarnessError: it is still there, whole or in parts.
+    """
+    try:
+        shutil.rmtree(old)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise HarnessError(
+            f"last night's {old} could not be removed ({why.lower()}), and its results must not pass for this "
+            "night's; remove it and run again"
+        ) from error
 
 
 def _measured(night: Night, out: Path) -> list[int]:

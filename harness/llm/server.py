@@ -21,7 +21,8 @@ from typing import IO
 
 import httpx
 
-from deploy.sockets import is_free, owner_of
+from deploy.sockets import free_port, is_free, owner_of
+from harness.children import end_child
 from harness.errors import BadModelError, ConflictError, ModelDownError
 from harness.llm import known
 from harness.llm.cache import digest
@@ -97,15 +98,6 @@ def require_engine() -> None:
             "the extra local-llm, which serves models, is not installed; in a checkout: make setup-llm, "
             "else: pip install 'agentic-triage[local-llm]'"
         )
-
-
-def free_port() -> int:
-    """Return a port of the loopback address that nobody has now."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -193,11 +185,6 @@ def _last_line(log: Path) -> str:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    process.wait()
+        end_child(process, STOP_TIMEOUT_S)
     if process.stdin is not None:
         process.stdin.close()

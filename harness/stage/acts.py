@@ -91,7 +91,7 @@ class Stage:
         }
 
     async def baseline(self) -> str:
-        """Wait until every program is well. Raises StackDownError if one does not get so."""
+        """Wait until every program that is needed is well. Raises StackDownError if one does not get so."""
         deadline = time.monotonic() + WELL_S
         programs = await self._programs()
         while ill := [program.name for program in programs if not program.healthy]:
@@ -127,9 +127,14 @@ class Stage:
         try:
             async with httpx.AsyncClient(timeout=PAGE_TIMEOUT_S, trust_env=False) as client:
                 found = (await client.get(f"{self._page}api/figures")).raise_for_status().json()
+            if not isinstance(found, dict):
+                raise ValueError("its figures are no object")
         except (httpx.HTTPError, ValueError) as error:
             raise StackDownError(f"the dashboard at {self._page} does not tell today's figures: {error!r}") from error
-        return f"{found['recovered']} of {found['injected']} injected faults recovered today"
+        injected, recovered = found.get("injected"), found.get("recovered")
+        if injected is None or recovered is None:
+            return f"today: injected {_measured(injected)}, recovered {_measured(recovered)}"
+        return f"{recovered} of {injected} injected faults recovered today"
 
     async def proof(self) -> str:
         """Verify the audit trail, and decide the first peak again from its recording."""
@@ -144,7 +149,7 @@ class Stage:
         return f"{audit.rows} audit rows hold; {again.decisions} decisions of the run come out the same, byte by byte"
 
     async def _programs(self) -> tuple[ProgramStatus, ...]:
-        return (await deployment(self._home).status()).programs
+        return (await deployment(self._home).status()).needed
 
     async def _repaired(self, drawn: Draw, record: Path | None) -> str:
         outcome = await self._while_up(Runner(self._home, self._control, self._seen).run(drawn, record=record))
@@ -174,6 +179,10 @@ class Stage:
     def _seen(self, item: Seen) -> None:
         self._handover.see(item)
         self._watch(item)
+
+
+def _measured(figure: object) -> str:
+    return "not measured" if figure is None else str(figure)
 
 
 def _sentence_of(outcome: Outcome) -> str:

@@ -47,7 +47,7 @@ SCRIPT: tuple[Step, ...] = (
         "Context: the shop, and all is well",
         (
             "This is a real shop: four services, a database, a cache, a queue, and customers who buy all the time.",
-            "Beside it six agents wait for work. Nothing they say counts unless it is signed.",
+            "Beside it seven agents wait for work. Nothing they say counts unless it is signed.",
         ),
         "Every box says healthy, in words and in colour; the agents stand below.",
         "topology",

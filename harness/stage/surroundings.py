@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 
-from deploy.sockets import LOOPBACK
+from broker.tasks import end
+from deploy.sockets import LOOPBACK, free_port
+from harness.children import end_child_of_loop
 from harness.errors import StackDownError
 from harness.site import Progress, deployment
 
@@ -26,6 +27,10 @@ BUNDLED = Path(__file__).parent / "fallback.recording"
 READY_S = 60.0
 STOP_S = 10.0
 POLL_S = 0.1
+TRIAGE = (sys.executable, "-m", "harness.cli.app")
+CHUNK = 65_536
+KEPT = 8_192
+"""Bytes at the end of a command's standard error that are kept: its sentence is the last line."""
 
 
 @asynccontextmanager
@@ -58,12 +63,9 @@ async def page_up(home: Path, own: str | None = None) -> AsyncIterator[str]:
         return
     port = free_port()
     address = f"http://{LOOPBACK}:{port}/"
-    process = await _triage("--home", str(home), "dashboard", "--port", str(port))
-    try:
-        await _answers(address, process)
+    async with _triage("--home", str(home), "dashboard", "--port", str(port)) as command:
+        await _answers(address, command.process)
         yield address
-    finally:
-        await _end(process)
 
 
 @asynccontextmanager
@@ -73,35 +75,65 @@ async def said_again(recording: Path) -> AsyncIterator[Path]:
     Raises:
         StackDownError: it could not be said; the sentence is that command's.
     """
-    process = await _triage("replay", str(recording), "--live", "--stay", "--json")
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
-    assert process.stderr is not None  # noqa: S101
-    try:
-        first = await asyncio.wait_for(process.stdout.readline(), READY_S)
+    async with _triage("replay", str(recording), "--live", "--stay", "--json") as command:
+        try:
+            first = await asyncio.wait_for(command.first_line(), READY_S)
+        except TimeoutError as error:
+            raise StackDownError(f"the recording {recording} did not begin within {READY_S:g} s") from error
         if not first:
-            why = (await process.stderr.read()).decode(errors="replace").strip().removeprefix("triage: ")
-            await process.wait()
+            why = (await command.complaint()).removeprefix("triage: ")
             raise StackDownError(f"the recording {recording} cannot be played: {why}")
         yield Path(json.loads(first)["home"])
-    except TimeoutError as error:
-        raise StackDownError(f"the recording {recording} did not begin within {READY_S:g} s") from error
-    finally:
-        await _end(process)
 
 
-def free_port() -> int:
-    """Return a free TCP port of this machine."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+class Command:
+    """A command of ours at work. All that it writes is read as it comes: with a full pipe it would stand still."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdout is not None  # noqa: S101 - both are pipes
+        assert process.stderr is not None  # noqa: S101
+        self.process = process
+        self._first = asyncio.create_task(process.stdout.readline())
+        self._rest = asyncio.create_task(self._forget(process.stdout))
+        self._errors = asyncio.create_task(_tail(process.stderr))
+
+    async def first_line(self) -> bytes:
+        """Return the first line of its standard output; empty if it ended without one."""
+        return await asyncio.shield(self._first)
+
+    async def complaint(self) -> str:
+        """Return the last line of its standard error, when it has closed that."""
+        return (await asyncio.shield(self._errors)).decode(errors="replace").strip().rpartition("\n")[2]
+
+    async def end(self) -> None:
+        """End it, and no longer listen to it."""
+        await end_child_of_loop(self.process, STOP_S)
+        await end(self._first, self._rest, self._errors)
+
+    async def _forget(self, stream: asyncio.StreamReader) -> None:
+        await self.first_line()
+        await _tail(stream)
 
 
-async def _triage(*words: str) -> Process:
-    """Start a command of ours, apart from our terminal: its interrupt is for us, and we end the command then."""
-    command = [sys.executable, "-m", "harness.cli.app", *words]
-    return await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True
+@asynccontextmanager
+async def _triage(*words: str) -> AsyncIterator[Command]:
+    """Have a command of ours at work for a block, apart from our terminal: its interrupt is for us."""
+    process = await asyncio.create_subprocess_exec(
+        *TRIAGE, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True
     )
+    command = Command(process)
+    try:
+        yield command
+    finally:
+        await command.end()
+
+
+async def _tail(stream: asyncio.StreamReader) -> bytes:
+    """Read a stream to its end; return the last of it."""
+    kept = b""
+    while chunk := await stream.read(CHUNK):
+        kept = (kept + chunk)[-KEPT:]
+    return kept
 
 
 async def _answers(address: str, process: Process | None) -> None:
@@ -115,15 +147,3 @@ async def _answers(address: str, process: Process | None) -> None:
                 pass
             await asyncio.sleep(POLL_S)
     raise StackDownError(f"no dashboard at {address} shows this stack; try: triage dashboard")
-
-
-async def _end(process: Process) -> None:
-    if process.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), STOP_S)
-    except TimeoutError:
-        process.kill()
-        await process.wait()

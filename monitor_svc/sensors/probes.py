@@ -11,6 +11,7 @@ from datetime import datetime
 
 import httpx
 
+from broker.bodies import whole
 from broker.contracts.inventory import Device, Objective
 from broker.contracts.telemetry import Telemetry
 from monitor_svc.errors import ProbeError
@@ -97,13 +98,10 @@ class Prober:
 
     async def _get(self, device: Device, path: str) -> HttpAnswer:
         started = time.perf_counter()
-        body = bytearray()
+        too_long = ProbeError(mapping.BAD_ANSWER, f"{device.name} answered with more than {MAX_ANSWER} bytes")
         async with self._client.stream("GET", f"http://{device.host}:{device.port}{path}") as response:
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_ANSWER:
-                    raise ProbeError(mapping.BAD_ANSWER, f"{device.name} answered with more than {MAX_ANSWER} bytes")
-        return HttpAnswer(response.status_code, bytes(body), (time.perf_counter() - started) * 1_000)
+            body = await whole(response.aiter_bytes(), MAX_ANSWER, too_long)
+        return HttpAnswer(response.status_code, body, (time.perf_counter() - started) * 1_000)
 
     async def _talk(self, device: Device) -> ServerAnswer:
         started = time.perf_counter()

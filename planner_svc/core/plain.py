@@ -10,7 +10,7 @@ from __future__ import annotations
 from broker.contracts.plan import FaultClass
 from planner_svc.core.answer import FAULT_CLASSES
 from planner_svc.core.context import Picture, Sign, View
-from planner_svc.core.prompt import MAX_ERROR, order_of, quoted
+from planner_svc.core.prompt import MAX_ERROR, quoted, worst_first
 from planner_svc.core.rulebook import rank
 from planner_svc.core.wording import MAX_DEVICES, beside_baseline, log_lines, named
 
@@ -44,14 +44,7 @@ SEEN = 3
 
 def deviations(picture: Picture, *, logs: bool = True) -> list[str]:
     """Return one line per deviating device, worst first, the users' traffic last."""
-    devices = sorted(picture.by_device.items(), key=lambda item: order_of(item[0], item[1]))
-    lines = [_line(picture, signs, logs) for _, signs in devices][:MAX_DEVICES]
-    if picture.traffic is not None and picture.users_suffer:
-        newest = picture.views[picture.traffic.name].newest
-        success = "unknown" if newest.success_ratio is None else f"{newest.success_ratio:.2f}"
-        latency = "" if newest.latency_ms is None else f", p95 {newest.latency_ms:.0f} ms"
-        lines.append(f"{picture.traffic.name} (traffic): success {success}{latency}")
-    return lines
+    return worst_first(picture, lambda signs: _line(picture, signs, logs), MAX_DEVICES, status=False)
 
 
 def suspects(picture: Picture) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from broker.contracts.inventory import Device, Inventory
 from broker.contracts.plan import ChatMessage, FaultClass
@@ -126,16 +126,29 @@ def order_of(name: str, signs: tuple[Sign, ...]) -> tuple[int, str]:
     return min(_WORST[sign.signal] for sign in signs), name
 
 
-def _deviations(picture: Picture) -> list[str]:
-    """Return one line per deviating device, worst first, the users' traffic last."""
+def worst_first(
+    picture: Picture, line: Callable[[tuple[Sign, ...]], str], most: int, *, status: bool = True
+) -> list[str]:
+    """Return one line per deviating device, worst first, the users' traffic last.
+
+    Args:
+        line: says what a device's signs are.
+        most: how many devices are told of.
+        status: whether the traffic's own status is told too.
+    """
     devices = sorted(picture.by_device.items(), key=lambda item: order_of(item[0], item[1]))
-    lines = [_line(picture, signs) for _, signs in devices][:MAX_LINES]
+    lines = [line(signs) for _, signs in devices[:most]]
     if picture.traffic is not None and picture.users_suffer:
         newest = picture.views[picture.traffic.name].newest
         success = "unknown" if newest.success_ratio is None else f"{newest.success_ratio:.2f}"
         latency = "" if newest.latency_ms is None else f", p95 {newest.latency_ms:.0f} ms"
-        lines.append(f"{picture.traffic.name} (traffic) {newest.status}; success {success}{latency}")
+        head = f" {newest.status};" if status else ":"
+        lines.append(f"{picture.traffic.name} (traffic){head} success {success}{latency}")
     return lines
+
+
+def _deviations(picture: Picture) -> list[str]:
+    return worst_first(picture, lambda signs: _line(picture, signs), MAX_LINES)
 
 
 def _line(picture: Picture, signs: tuple[Sign, ...]) -> str:

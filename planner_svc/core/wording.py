@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Final
 
 from planner_svc.core.context import Picture, Sign, View
-from planner_svc.core.prompt import MAX_ERROR, MAX_LOG, one_line, order_of, quoted, words_of
+from planner_svc.core.prompt import MAX_ERROR, MAX_LOG, one_line, quoted, words_of, worst_first
 
 MAX_DEVICES: Final = 12
 MAX_LOGS: Final = 2
@@ -25,14 +25,7 @@ _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-f]{8,}(?:-[0-9a-f]{4,})*|[0-9]+(?:
 
 def deviations(picture: Picture, *, logs: bool = True) -> list[str]:
     """Return one line per deviating device, worst first, the users' traffic last."""
-    devices = sorted(picture.by_device.items(), key=lambda item: order_of(item[0], item[1]))
-    lines = [_line(picture, signs, logs) for _, signs in devices][:MAX_DEVICES]
-    if picture.traffic is not None and picture.users_suffer:
-        newest = picture.views[picture.traffic.name].newest
-        success = "unknown" if newest.success_ratio is None else f"{newest.success_ratio:.2f}"
-        latency = "" if newest.latency_ms is None else f", p95 {newest.latency_ms:.0f} ms"
-        lines.append(f"{picture.traffic.name} (traffic) {newest.status}; success {success}{latency}")
-    return lines
+    return worst_first(picture, lambda signs: _line(picture, signs, logs), MAX_DEVICES)
 
 
 def _line(picture: Picture, signs: tuple[Sign, ...], logs: bool) -> str:

@@ -19,6 +19,7 @@ from services.shop.messages import ORDERS_CREATED
 HOST = "127.0.0.1"
 TRAFFIC_RATE = 20.0
 """Mean rate of the users' traffic, requests per second."""
+TRAFFIC_SEED = 1
 CACHE_SETTINGS: Mapping[str, str] = {"maxmemory": str(64 << 20), "maxmemory-policy": "allkeys-lru", "requirepass": ""}
 """What the shop's cache runs with, as it says itself: 64 MB, the least used entry goes first, no password."""
 
@@ -123,8 +124,11 @@ class _Shop:
         return self._service("gateway", ("orders", "catalog"), environment)
 
     def _loadgen(self) -> Declared:
-        rate = f"{TRAFFIC_RATE:g}"
-        environment = {"LOADGEN_TARGET": self._url("http", "gateway"), "LOADGEN_RATE": rate, "LOADGEN_SEED": "1"}
+        environment = {
+            "LOADGEN_TARGET": self._url("http", "gateway"),
+            "LOADGEN_RATE": f"{TRAFFIC_RATE:g}",
+            "LOADGEN_SEED": str(TRAFFIC_SEED),
+        }
         service = self._service("loadgen", ("gateway",), environment)
         return replace(service, kind="traffic", probe="traffic", managed=False)
 

@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from broker.bodies import whole
 from broker.tasks import end
 from services.shop import metrics as shop_metrics
 from services.shop.errors import DependencyFailed, Failure, OverloadedError, RequestRefused, SettingsError, explain
@@ -165,13 +166,10 @@ async def body_of(request: Request, model: type[Body]) -> Body:
     Raises:
         RequestRefused: 413 if it is longer than `MAX_BODY`, 422 if it is not such a value.
     """
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY:
-            raise RequestRefused(413, f"the body is longer than {MAX_BODY} bytes")
+    too_long = RequestRefused(413, f"the body is longer than {MAX_BODY} bytes")
+    data = await whole(request.stream(), MAX_BODY, too_long)
     try:
-        return model.model_validate_json(bytes(data))
+        return model.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"

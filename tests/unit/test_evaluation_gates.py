@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,7 +21,7 @@ from harness.evaluation import nightly
 from harness.evaluation.gates import NAMES, figures, hold, parse
 from harness.evaluation.table import BOTH, MODEL, RULEBOOK, About, Column, Table
 from harness.figures import Rate, rate, spread
-from harness.llm.known import known_models
+from harness.llm.known import KnownModel, known_models
 from harness.suite import gates as suite_gates
 
 ROOT = Path(__file__).parents[2]
@@ -122,23 +127,88 @@ def test_the_night_asks_for_the_commands_a_person_would_give() -> None:
     assert "--gate SR=1" in shlex.join(played)
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ModelDownError("it cannot be fetched"), ModelDownError.exit_code, "it cannot be fetched"),
+        (OSError(28, "No space left on device", "/cache"), 1, "could not be measured: /cache: no space left on device"),
+    ],
+)
 def test_a_model_that_cannot_be_had_fails_the_night_and_the_next_is_measured_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     first, *rest = [one.model for one in nightly.nights()]
-    tried: list[str] = []
-
-    def measured(night: nightly.Night, _out: Path) -> list[int]:
-        tried.append(night.model)
-        if night.model == first:
-            raise ModelDownError("it cannot be fetched")
-        return [0]
-
-    monkeypatch.setattr(nightly, "require_engine", lambda: None)
-    monkeypatch.setattr(nightly, "_measured", measured)
-    assert nightly.main(["--out", str(tmp_path)]) == ModelDownError.exit_code
+    tried = night_of(monkeypatch, {first: error})
+    assert nightly.main(["--out", str(tmp_path)]) == code
     assert tried == [first, *rest]
     assert rest
+    assert said in one_line(capsys)
+
+
+def test_an_old_result_that_cannot_be_removed_is_told_of_and_its_model_alone_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *rest = [one.model for one in nightly.nights()]
+    for name in (first, rest[0]):
+        (tmp_path / name / "deep").mkdir(parents=True)
+    stuck(monkeypatch, tmp_path / first)
+    tried = night_of(monkeypatch)
+    assert nightly.main(["--out", str(tmp_path)]) == 1
+    assert tried == rest
+    assert not (tmp_path / rest[0]).exists()
+    assert f"{tmp_path / first} could not be removed (permission denied)" in one_line(capsys)
+
+
+def test_nothing_is_measured_while_the_last_nights_answers_are_still_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "answers").write_text("a file where a folder should be")
+    tried = night_of(monkeypatch)
+    assert nightly.main(["--out", str(tmp_path)]) == 1
+    assert tried == []
+    assert f"{tmp_path / 'answers'} could not be removed" in one_line(capsys)
+
+
+def night_of(monkeypatch: pytest.MonkeyPatch, trouble: Mapping[str, Exception] = MappingProxyType({})) -> list[str]:
+    """Have a night without an engine: models are had but for those with a trouble, served by nobody, and measured well.
+    Give the names of those that were asked for."""
+    tried: list[str] = []
+
+    def fetched(model: KnownModel, **_: object) -> Path:
+        tried.append(model.name)
+        if model.name in trouble:
+            raise trouble[model.name]
+        return Path("m.gguf")
+
+    monkeypatch.setattr(nightly, "require_engine", lambda: None)
+    monkeypatch.setattr(nightly, "fetch", fetched)
+    monkeypatch.setattr(nightly, "examine", lambda file: file)
+    monkeypatch.setattr(nightly, "serving", lambda _file: nullcontext(SimpleNamespace(url="http://127.0.0.1:9/v1")))
+    monkeypatch.setattr(nightly, "TRIAGE", Path("true"))
+    return tried
+
+
+def stuck(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let a folder be one that the disk does not give up (a mode does not stop every user)."""
+    remove = shutil.rmtree
+
+    def refuse(path: Path, *arguments: Any, **named: Any) -> None:
+        if path == folder and not named.get("ignore_errors"):
+            raise PermissionError(13, "Permission denied", str(path))
+        if path != folder:
+            remove(path, *arguments, **named)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what was said on standard error, unwrapped."""
+    return " ".join(capsys.readouterr().err.split())
 
 
 def test_the_workflow_runs_the_local_command_and_keeps_its_tables() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StackDownError
-from harness.proofs import Proofs, Step, all_of
+from harness.proofs import Kept, Proofs, Step, all_of
 from harness.scenario import Draw, draw, load
 from harness.validate import REPAIRED, Check, Proof, distinct
 
@@ -72,6 +72,23 @@ async def test_an_interrupted_validation_goes_on_where_it_stopped(tmp_path: Path
         ("cache_poison", True, 10.0),
         ("service_hung", False, 0.0),
     ]
+
+
+@pytest.mark.asyncio
+async def test_each_kept_proof_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks another validation may have written one: it would be neither kept nor missing."""
+    with pytest.raises(StackDownError):
+        await Bench(tmp_path, gone="service_hung").run()
+    looked: list[str] = []
+    find = Proofs.find
+
+    def counted(proofs: Proofs, drawn: Draw) -> Kept | None:
+        looked.append(drawn.scenario.name)
+        return find(proofs, drawn)
+
+    monkeypatch.setattr(Proofs, "find", counted)
+    assert len(await Bench(tmp_path).run()) == len(NAMES)
+    assert looked == list(NAMES)
 
 
 @pytest.mark.asyncio

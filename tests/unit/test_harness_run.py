@@ -29,7 +29,7 @@ from injector.errors import NotHealedError
 from injector.fault import Spec
 from injector.injector import Injector
 from injector.journal import FaultJournal, OpenFault
-from services.inventory.declared import TRAFFIC_RATE
+from services.inventory.declared import TRAFFIC_RATE, TRAFFIC_SEED
 from tests.support.signing import master, signer
 from tests.support.world import shop_inventory
 
@@ -133,13 +133,43 @@ async def test_a_run_in_which_nothing_is_reported_says_so(
 
 
 @pytest.mark.asyncio
-async def test_a_run_begins_with_the_declared_load(
+async def test_a_run_has_its_own_load_and_leaves_the_declared_one(
     runner: Runner, green: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Control, "silent", True)
     with pytest.raises(TimedOutError):
         await runner.run(short())
-    assert green == [{"seed": 42, "noise": 0.2, "rate": TRAFFIC_RATE}]
+    declared = {"seed": TRAFFIC_SEED, "noise": 0.0, "rate": TRAFFIC_RATE}
+    assert green == [{"seed": 42, "noise": 0.2, "rate": TRAFFIC_RATE}, declared]
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_came_to_its_end_leaves_the_declared_load_too(
+    runner: Runner, green: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = object()
+
+    async def ran(*_: object) -> object:
+        assert green[-1]["noise"] == 0.2
+        return outcome
+
+    monkeypatch.setattr(Runner, "_run", ran)
+    assert await runner.run(short()) is outcome
+    assert green[1:] == [{"seed": TRAFFIC_SEED, "noise": 0.0, "rate": TRAFFIC_RATE}]
+
+
+@pytest.mark.asyncio
+async def test_a_load_that_cannot_be_set_back_does_not_hide_why_the_run_failed(
+    runner: Runner, green: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(_: object) -> None:
+        raise StackDownError("the load generator does not answer")
+
+    monkeypatch.setattr(Control, "silent", True)
+    monkeypatch.setattr(module, "reset_load", gone)
+    with pytest.raises(TimedOutError, match="was not closed within") as caught:
+        await runner.run(short())
+    assert sentence(caught.value).endswith("the run's load is still set: the load generator does not answer")
 
 
 @pytest.mark.asyncio

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from broker.contracts.base import Contract
@@ -16,6 +18,8 @@ from broker.envelope import Signer
 from broker.gate import Trusted
 from broker.port import Stored
 from broker.subjects import Role
+from deploy.sockets import free_port
+from deploy.status import ProgramStatus, StackStatus, Tier
 from harness.cli.app import app, guarded
 from harness.errors import NotVerifiedError, StackDownError
 from harness.recording import Recording
@@ -26,6 +30,7 @@ from harness.stage.play import Played, by_the_presenter, by_the_script, play
 from harness.stage.script import SCRIPT, Step, faults_of, minutes
 from harness.stage.surroundings import BUNDLED
 from tests.support.signing import gate, master
+from tests.support.waiting import eventually
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "demo_script.md"
 TASK = "triage.task.log.inc-a1.v1-t1.a1"
@@ -199,15 +204,53 @@ async def test_the_stacks_own_page_is_waited_for_while_it_starts_and_no_second_o
         assert process is None
         waited.append(address)
 
-    async def started(*words: str) -> None:
+    def started(*words: str) -> None:
         raise AssertionError(f"a page was started: {words}")
 
     monkeypatch.setattr(surroundings, "_answers", answers)
     monkeypatch.setattr(surroundings, "_triage", started)
-    own = f"http://127.0.0.1:{surroundings.free_port()}/"
+    own = f"http://127.0.0.1:{free_port()}/"
     async with surroundings.page_up(tmp_path, own) as page:
         assert page == own
     assert waited == [own]
+
+
+CHATTY = """
+import json, sys, time
+from pathlib import Path
+home = Path(sys.argv[2])
+print(json.dumps({"home": str(home)}), flush=True)
+for stream in (sys.stdout, sys.stderr):
+    stream.write(("x" * 99 + "\\n") * 10_000)
+    stream.flush()
+(home / "written").touch()
+time.sleep(600)
+"""
+"""Says where its journal is, then a megabyte on each of its streams, and then that nothing kept it from that."""
+
+
+@pytest.mark.asyncio
+async def test_a_command_that_writes_much_is_not_kept_waiting_by_a_full_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "TRIAGE", (sys.executable, "-c", CHATTY))
+    async with surroundings.said_again(tmp_path) as home:
+
+        async def written() -> bool:
+            return (home / "written").exists()
+
+        await eventually(written, 60.0)
+
+
+@pytest.mark.asyncio
+async def test_a_recording_that_cannot_be_played_is_told_in_the_commands_own_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complains = "import sys; sys.exit('a warning\\n' * 100_000 + 'triage: it was cut')"
+    monkeypatch.setattr(surroundings, "TRIAGE", (sys.executable, "-c", complains))
+    with pytest.raises(StackDownError, match=r"/a\.recording cannot be played: it was cut$"):
+        async with surroundings.said_again(tmp_path / "a.recording"):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -227,6 +270,70 @@ def test_what_cannot_be_played_is_said_before_anything_is_started(
         monkeypatch.setattr("sys.stdin", nobody)
         assert guarded(app, words) == code
     assert not (tmp_path / "home").exists()
+
+
+def program(name: str, tier: Tier, *, healthy: bool) -> ProgramStatus:
+    return ProgramStatus(name, tier, "RUNNING", 1, healthy, "", 0, None, 0)
+
+
+def let_the_stack_be(monkeypatch: pytest.MonkeyPatch, found: StackStatus) -> None:
+    class Up:
+        async def status(self) -> StackStatus:
+            return found
+
+    monkeypatch.setattr(acts, "deployment", lambda _home: Up())
+    monkeypatch.setattr(acts, "WELL_S", 0.0)
+
+
+def test_the_baseline_does_not_wait_for_the_page_that_nothing_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = (program("orders", "shop", healthy=True), program("dashboard", "page", healthy=False))
+    let_the_stack_be(monkeypatch, StackStatus(tmp_path, None, None, programs))
+    assert asyncio.run(stage(tmp_path).baseline()) == "1 programs are well, and nothing is broken"
+
+
+def test_the_baseline_names_a_needed_program_that_does_not_get_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = (program("orders", "shop", healthy=False), program("dashboard", "page", healthy=False))
+    let_the_stack_be(monkeypatch, StackStatus(tmp_path, None, None, programs))
+    with pytest.raises(StackDownError, match="not well before the demo: orders; "):
+        asyncio.run(stage(tmp_path).baseline())
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"injected": 5, "recovered": 4}, "4 of 5 injected faults recovered today"),
+        ({"injected": 5}, "today: injected 5, recovered not measured"),
+        ({"recovered": None}, "today: injected not measured, recovered not measured"),
+    ],
+)
+def test_a_figure_that_the_page_does_not_have_is_told_as_not_measured(
+    answer: object, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_the_page_answer(monkeypatch, answer)
+    assert asyncio.run(stage(tmp_path).figures()) == said
+
+
+def test_a_page_that_answers_with_something_else_than_figures_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_the_page_answer(monkeypatch, ["of another page"])
+    with pytest.raises(StackDownError, match="does not tell today's figures"):
+        asyncio.run(stage(tmp_path).figures())
+
+
+def let_the_page_answer(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    client = httpx.AsyncClient
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, json=answer))
+    monkeypatch.setattr(httpx, "AsyncClient", lambda **kw: client(**kw, transport=transport))
+
+
+def stage(home: Path) -> acts.Stage:
+    """Return the acts of a stage without a journal."""
+    return acts.Stage(home, None, "http://127.0.0.1:1/", None)  # type: ignore[arg-type]
 
 
 def test_a_stack_that_ends_in_the_middle_of_a_run_is_not_waited_for(
@@ -250,7 +357,6 @@ def test_a_stack_that_ends_in_the_middle_of_a_run_is_not_waited_for(
 
     monkeypatch.setattr(acts, "Runner", Endless)
     monkeypatch.setattr(acts, "deployment", lambda _home: Ended())
-    stage = acts.Stage(tmp_path, None, "http://127.0.0.1:1/", None)  # type: ignore[arg-type]
     with pytest.raises(StackDownError, match="ended in the middle of a run"):
-        asyncio.run(stage.peak())
+        asyncio.run(stage(tmp_path).peak())
     assert given_up == ["the run"]

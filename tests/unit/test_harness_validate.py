@@ -3,6 +3,7 @@ out."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,7 +28,7 @@ from injector.fault import Evidence, Spec, World
 from injector.hand import Hand
 from injector.injector import Injector
 from injector.journal import FaultJournal, OpenFault
-from services.inventory.declared import TRAFFIC_RATE
+from services.inventory.declared import TRAFFIC_RATE, TRAFFIC_SEED
 from services.platform.port import Effect, NotManagedError, State, VerbFailedError
 from tests.support.signing import master, signer
 from tests.support.world import FakeFaults, FakePlatform, running, shop_inventory
@@ -78,6 +79,11 @@ class Stack(Embedded):
         self.platform = ShopPlatform(workloads)
         self.faults = Shop(self.platform)
         self.killed: list[tuple[str, Signal]] = []
+        self.load: dict[str, object] = {
+            "rate": TRAFFIC_RATE,
+            "noise": 0.7,
+            "seed": 99,
+        }  # as a run that was killed left it
         self.declared = home / "inventory.json"
         self.declared.write_bytes(shop_inventory().encode())
 
@@ -106,8 +112,10 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     def answer(request: httpx.Request) -> httpx.Response:
         if stack.platform.workloads["loadgen"].state != "running":
             raise httpx.ConnectError("connection refused")
+        if request.method == "PUT":
+            stack.load = json.loads(request.content)
         if request.url.path == "/settings":
-            return httpx.Response(200, json={"rate": TRAFFIC_RATE, "noise": 0.0, "seed": 1})
+            return httpx.Response(200, json=stack.load)
         return httpx.Response(200, json={"success_ratio": 1.0 if stack.serves else 0.1, "p95_ms": 9.0, "sent": 100})
 
     client = httpx.AsyncClient
@@ -150,6 +158,12 @@ async def test_an_honest_repair_passes_and_every_cheat_fails(stack: Stack, actio
         (REPAIRED, True),
     ]
     assert proof.ok
+
+
+@pytest.mark.asyncio
+async def test_oracles_are_tried_out_under_the_declared_load_whatever_was_left_before(stack: Stack) -> None:
+    async with proving(stack):
+        assert stack.load == {"rate": TRAFFIC_RATE, "noise": 0.0, "seed": TRAFFIC_SEED}
 
 
 @pytest.mark.asyncio

@@ -14,13 +14,16 @@ class EmbeddedCommands:
         self._restarts = restarts
 
     async def set_command(self, name: str, command: tuple[str, ...]) -> None:
-        """Restart the workload with another command line; nothing happens if it was given that already."""
+        """Restart the workload with another command line; nothing happens if it was started with that already, whether
+        or not it then ended. One that was given it and never started (whoever did was killed between) is started."""
         supervisor = self._view.supervisor
         async with self._restarts.locked(name):
-            if (await supervisor.program(name)).command == command:
+            info = await supervisor.program(name)
+            if info.command != command:
+                await self._restarts.stop(name)
+                await supervisor.set_command(name, command)
+            elif info.state != "STOPPED":
                 return
-            await self._restarts.stop(name)
-            await supervisor.set_command(name, command)
             await supervisor.start_anyhow(name)
 
     async def reset_command(self, name: str) -> None:

@@ -55,6 +55,11 @@ class Home:
         """Return the lock that lets one caller at a time change a workload."""
         return self.run / f"verb-{name}.lock"
 
+    def intruder_lock(self, name: str) -> Path:
+        """Return the lock that lets one caller at a time start intruders of a workload. A repair does not wait for it:
+        it may be what ends them."""
+        return self.run / f"intruder-{name}.lock"
+
 
 def scope_of(home: Home, workload: str) -> dict[str, str]:
     """Return the variables that every process in a workload's scope carries. The stack is one of them: two stacks side

@@ -7,10 +7,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 
+from broker.runtime.locks import exclusive
 from services.platform.embedded import processes
 from services.platform.embedded.home import Home, scope_of
 from services.platform.embedded.view import View
@@ -22,6 +24,8 @@ TARGET = "TRIAGE_INTRUDER_TARGET"
 """Tells it how its victim is reached: a database's connection string, else `host:port`."""
 READY = "TRIAGE_INTRUDER_READY"
 """The file that it makes once it does its harm."""
+BEGIN_S = 3.0
+POLL_S = 0.01
 
 
 class EmbeddedIntruders:
@@ -32,10 +36,15 @@ class EmbeddedIntruders:
         self._view = view
 
     async def intrude(self, name: str, module: str, arguments: tuple[str, ...] = ()) -> None:
-        """Start a module in the workload's scope. It is an orphan, as the burners are, and writes to its own log."""
+        """Start a module in the workload's scope. It is an orphan, as the burners are, and writes to its own log.
+
+        One caller looks and starts at a time, and leaves an intruder that the next one's look finds.
+        """
         program = self._view.world.program(name)
-        if not await asyncio.to_thread(self._find, name, module):
-            await asyncio.to_thread(self._spawn, program, self._view.world, module, arguments)
+        async with exclusive(self._home.intruder_lock(program.name)):
+            if not await asyncio.to_thread(self._find, name, module):
+                await asyncio.to_thread(self._spawn, program, self._view.world, module, arguments)
+                await asyncio.to_thread(self._await_begun, name, module)
 
     async def harmful(self, name: str, module: str) -> int:
         """Return how many there are once one has said that it does its harm, else 0."""
@@ -65,6 +74,12 @@ class EmbeddedIntruders:
             start_new_session=True,
             check=True,
         )
+
+    def _await_begun(self, name: str, module: str) -> None:
+        """Wait until the shell has become the intruder; one that ended before it was seen did no harm (`harmful`)."""
+        deadline = time.monotonic() + BEGIN_S
+        while not self._find(name, module) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
 
     def _find(self, name: str, module: str) -> list[psutil.Process]:
         """Return the living processes of a module in a workload's scope, harmful already or not."""

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from structlog.typing import FilteringBoundLogger
 
+from broker.bodies import whole
 from broker.tasks import end
 from services.platform.docker.events import WorkloadEvent
 from services.platform.port import NotManagedError, PlatformError, RefusedError
@@ -181,9 +182,4 @@ async def _body(request: Request) -> bytes:
     Raises:
         PlatformError: it is longer than MAX_BODY.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise PlatformError(f"a call has at most {MAX_BODY} bytes")
-    return bytes(body)
+    return await whole(request.stream(), MAX_BODY, PlatformError(f"a call has at most {MAX_BODY} bytes"))
