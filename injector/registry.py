@@ -19,7 +19,7 @@ from injector.faults.cpu import CpuHog
 from injector.faults.deployment import BadCommand, BadVersion
 from injector.faults.intrusion import ConnectionsExhausted, LoadSpike, TableLocked
 from injector.faults.isolation import DnsBroken, NetworkDisconnected
-from injector.faults.message import PoisonMessage
+from injector.faults.message import PoisonMessage, StuckConsumer
 from injector.faults.network import ConnectionsDropped, NetworkLatency, NetworkPartition, NetworkThrottle
 from injector.faults.privileges import PrivilegesRevoked
 from injector.faults.process import QueueStopped, ServiceHung, ServiceKilled, ServiceStopped
@@ -57,6 +57,7 @@ _ALL: tuple[Fault, ...] = (
     CachePasswordChanged(),
     PrivilegesRevoked(),
     PoisonMessage(),
+    StuckConsumer(),
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 

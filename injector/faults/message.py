@@ -1,4 +1,4 @@
-"""A message that its consumer cannot work on: it comes back for ever."""
+"""What goes wrong between a queue and its consumer: a message that comes back for ever, a consumer given none."""
 
 from __future__ import annotations
 
@@ -26,3 +26,24 @@ class PoisonMessage(Fault):
 
     async def heal(self, world: World, spec: Spec) -> None:
         await here(world.port.messages).set_aside(spec.target)
+
+
+class StuckConsumer(Fault):
+    """Paused at the queue's server by somebody who forgot it: its process is up and well, and is given nothing."""
+
+    name = "stuck_consumer"
+    summary = "the queue's consumer was paused and forgotten: it is up and well, is given nothing, and messages pile up"
+    fault_class: FaultClass = "config_drift"
+    targets: tuple[str, ...] = ("shop-mq",)
+    platforms: tuple[Platform, ...] = PROCESSES
+
+    async def inject(self, world: World, spec: Spec) -> None:
+        await here(world.port.consumers).pause(spec.target)
+
+    async def evidence(self, world: World, spec: Spec) -> Evidence:
+        """Ask the queue's server."""
+        found = await here(world.port.consumers).paused(spec.target)
+        return Evidence(bool(found), "; ".join(found) or f"no consumer of {spec.target} is paused")
+
+    async def heal(self, world: World, spec: Spec) -> None:
+        await here(world.port.consumers).resume(spec.target)

@@ -3,7 +3,7 @@
 | status | when |
 |---|---|
 | ERROR | the probe failed; the device says so itself (503 or `ERROR`: it lacks what it cannot work without); at least half of its requests failed |
-| WARN | a dependency fails or is slow, some requests failed, its own latency nears the users' objective, `cpu_load` above 0.9 |
+| WARN | a dependency fails or is slow, a queue gives it nothing of what waits, some requests failed, its own latency nears the users' objective, `cpu_load` above 0.9 |
 | OK | else |
 
 A device's own word WARN is not taken over: it remembers errors for ten seconds, while all that is judged here is what
@@ -143,6 +143,7 @@ def of_health(device: Device, at: datetime, answer: HttpAnswer, objective: Objec
         says_error=answer.status == 503 or body.get("status") == "ERROR",
         error_ratio=ratio(errors, count) or 0.0,
         troubled=any(item.failed or _is_slow(item) for item in dependencies)
+        or bool(child(body, "stalled"))
         or (cpu_load is not None and cpu_load > HIGH_CPU_LOAD)
         or (number(requests.get("p95_ms")) or 0.0) > objective.latency_ms * SLOW_SHARE,
     )

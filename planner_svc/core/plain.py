@@ -30,6 +30,7 @@ CLASSES = {
     "no_such_column": "its query does not fit the tables",
     "own_bug": "a bug of its own",
     "unreadable_message": "a message it cannot read",
+    "stalled": "messages wait and it is given none",
     "descriptors": "no file descriptor left",
     "overloaded": "more requests than it can work on",
     "cache_full": "cache full",

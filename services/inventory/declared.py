@@ -14,7 +14,7 @@ from broker.contracts.base import Frozen, Token
 from broker.contracts.inventory import Device, DeviceKind, Inventory, Objective, Probe
 from services.inventory.ports import port
 from services.shop import grants as shop
-from services.shop.messages import ORDERS_CREATED
+from services.shop.messages import ORDERS_CREATED, ORDERS_DELIVERY
 
 HOST = "127.0.0.1"
 TRAFFIC_RATE = 20.0
@@ -63,6 +63,34 @@ MESSAGES = (
     ),
 )
 """What the shop's queue carries (docs/adr/0026)."""
+
+
+class Consumer(Frozen):
+    """A durable consumer of a queue: what its server gives it, and how. It is not paused."""
+
+    stream: str
+    name: Token
+    subject: str
+    """What it is given."""
+    ack_wait_s: float
+    """Given again after so long without an acknowledgement, seconds."""
+    max_ack_pending: int
+    """Given at once and not acknowledged, at most."""
+    max_deliver: int
+    """How often a message is given; -1: until it is acknowledged."""
+
+
+CONSUMERS = (
+    Consumer(
+        stream=ORDERS_CREATED.stream,
+        name=ORDERS_CREATED.consumer,
+        subject=ORDERS_CREATED.subject,
+        ack_wait_s=ORDERS_DELIVERY.ack_wait_s,
+        max_ack_pending=ORDERS_DELIVERY.max_ack_pending,
+        max_deliver=ORDERS_DELIVERY.max_deliver,
+    ),
+)
+"""Who consumes from the shop's queue (docs/adr/0028)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,22 @@ class Messages(Protocol):
         ...
 
 
+class Consumers(Protocol):
+    """Who consumes from a queue."""
+
+    async def pause(self, name: str) -> None:
+        """Let the queue give its declared consumers nothing, for as long as nobody resumes them."""
+        ...
+
+    async def paused(self, name: str) -> tuple[str, ...]:
+        """Return a sentence for every declared consumer that is paused."""
+        ...
+
+    async def resume(self, name: str) -> None:
+        """Let the queue serve them as declared."""
+        ...
+
+
 class Networks(Protocol):
     """A workload's place on its networks."""
 
@@ -192,6 +208,9 @@ class FaultPort(Protocol):
 
     @property
     def messages(self) -> Messages | Lacking: ...
+
+    @property
+    def consumers(self) -> Consumers | Lacking: ...
 
     @property
     def networks(self) -> Networks | Lacking: ...

@@ -48,7 +48,17 @@ class Drift:
     """One difference between what is declared and what runs. Secret values are masked."""
 
     what: Literal[
-        "command", "environment", "network", "process", "image", "limits", "container", "settings", "grants", "messages"
+        "command",
+        "environment",
+        "network",
+        "process",
+        "image",
+        "limits",
+        "container",
+        "settings",
+        "grants",
+        "messages",
+        "consumer",
     ]
     name: str
     declared: str

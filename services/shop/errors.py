@@ -5,6 +5,7 @@ ShopError
 ├── SettingsError      an environment variable is missing or wrong; the process ends with code 2
 ├── RequestRefused     the caller's fault (4xx); logged as WARN
 ├── OverloadedError    more requests in flight than the service works on at once (503); logged as ERROR
+├── ConsumerStalledError  messages wait and the queue gives none; logged as WARN
 └── DependencyFailed   a dependency did not do its part (5xx); carries the real exception, logged as ERROR
 ```
 
@@ -36,6 +37,14 @@ class RequestRefused(ShopError):
 
 class OverloadedError(ShopError):
     """The service sheds a request rather than queue it behind others that nobody waits for any more."""
+
+
+class ConsumerStalledError(ShopError):
+    """`waiting` messages lie in the queue for a consumer that waits for them, and it is given none."""
+
+    def __init__(self, waiting: int, text: str) -> None:
+        super().__init__(text)
+        self.waiting = waiting
 
 
 class DependencyFailed(ShopError):

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 
 from services.shop.calls import Neighbour
-from services.shop.errors import DependencyFailed, RequestRefused
+from services.shop.errors import ConsumerStalledError, DependencyFailed, RequestRefused
 from services.shop.messages import MALFORMED, order_in
-from services.shop.queue import CREATED, Queue
+from services.shop.queue import CREATED, Consuming, Queue
 from services.shop.settings import FulfilmentSettings, Own
 from services.shop.web import Service, serve
 
@@ -50,9 +50,13 @@ class Fulfilment:
         failure = self.service.failed(QUEUE, error, subject=CREATED)
         self.service.record(CREATED, "error", time.monotonic(), failure.code)
 
+    def stalled(self, stall: ConsumerStalledError | None) -> None:
+        """Hear whether messages wait that are not given. The service itself is well, so its health answers 200."""
+        self.service.stalled(QUEUE, stall, subject=CREATED)
+
     @asynccontextmanager
     async def resources(self) -> AsyncIterator[None]:
-        async with self._orders, self._queue.open(self.ship, self.complain):
+        async with self._orders, self._queue.open(Consuming(self.ship, self.complain, self.stalled)):
             yield
 
     def app(self) -> Starlette:

@@ -57,16 +57,18 @@ class LastError:
     failure: Failure
 
 
-def judge(readings: Mapping[str, Reading], optional: frozenset[str], recent: Summary) -> Status:
+def judge(
+    readings: Mapping[str, Reading], optional: frozenset[str], recent: Summary, *, stalled: bool = False
+) -> Status:
     """Return the status of a service.
 
     ERROR: a dependency it cannot work without fails its check, or at least half of its recent requests failed.
-    WARN: an optional dependency fails, or some recent requests failed.
+    WARN: an optional dependency fails, some recent requests failed, or a queue gives nothing of what waits.
     """
     failing = {name for name, reading in readings.items() if reading.failure}
     if failing - optional or (recent.count and recent.errors * 2 >= recent.count):
         return "ERROR"
-    return "WARN" if failing or recent.errors else "OK"
+    return "WARN" if failing or recent.errors or stalled else "OK"
 
 
 class Health:
@@ -93,6 +95,11 @@ class Health:
         self._logged_s: dict[str, float] = {}
         self._last_error: LastError | None = None
         self._usage = Usage(0.0, 0)
+        self._stall: dict[str, Any] | None = None
+
+    def note_stall(self, dependency: str, messages: int) -> None:
+        """Remember how many messages a queue holds back right now; 0: none."""
+        self._stall = {"dependency": dependency, "messages": messages} if messages else None
 
     def note_error(self, failure: Failure) -> None:
         """Remember the newest failure."""
@@ -114,12 +121,13 @@ class Health:
         last = self._last_error
         if last is not None and now - last.at_s > LAST_ERROR_S:
             last = None
-        status = judge(self._readings, self._optional, recent)
+        status = judge(self._readings, self._optional, recent, stalled=self._stall is not None)
         body = {
             "status": status,
             "service": self._service,
             "dependencies": {name: reading.as_json() for name, reading in self._readings.items()},
             "requests": _requests(recent),
+            "stalled": self._stall,
             "last_error": last
             and {"ts": last.wall.isoformat(), "error_code": last.failure.code, "msg": last.failure.text},
             "cpu_load": round(self._usage.cores, 4),

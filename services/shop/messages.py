@@ -23,6 +23,20 @@ class Announced(NamedTuple):
 ORDERS_CREATED: Final = Announced("SHOP", "shop.orders.created", "fulfilment", "shop.orders.unreadable")
 
 
+class Delivery(NamedTuple):
+    """How the queue's server gives messages to a durable consumer."""
+
+    ack_wait_s: float
+    """Given again after so long without an acknowledgement, seconds."""
+    max_ack_pending: int
+    """Given at once and not acknowledged, at most."""
+    max_deliver: int
+    """How often a message is given; -1: until it is acknowledged."""
+
+
+ORDERS_DELIVERY: Final = Delivery(ack_wait_s=5.0, max_ack_pending=1_000, max_deliver=-1)
+
+
 MALFORMED: Final = (ValueError, KeyError, TypeError)
 """What is raised for a message that is no order; its consumer drops it."""
 

@@ -17,11 +17,12 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, StreamConfig
 
 from broker.tasks import end
-from services.shop.errors import DependencyFailed
-from services.shop.messages import ORDERS_CREATED, Announced
+from services.shop.errors import ConsumerStalledError, DependencyFailed
+from services.shop.messages import ORDERS_CREATED, ORDERS_DELIVERY, Announced, Delivery
+from services.shop.stalls import Look, Stalls
 
 STREAM = ORDERS_CREATED.stream
 SUBJECTS = "shop.orders.>"
@@ -38,13 +39,23 @@ PINGS = 2
 PUBLISH_TIMEOUT_S = 0.8
 CHECK_TIMEOUT_S = 0.9
 FETCH_TIMEOUT_S = 1.0
-ACK_WAIT_S = 5.0
 RETRY_S = 1.0
 MAX_MESSAGES = 100_000
 
 Consumer = Callable[[bytes], Awaitable[bool]]
 """Takes one message; True: done with it, False: give it again after `RETRY_S`."""
 Complaint = Callable[[Exception], None]
+Stalled = Callable[[ConsumerStalledError | None], None]
+"""Hears after each fetch whether messages wait that are not given; None: no, or no longer."""
+
+
+class Consuming(NamedTuple):
+    """Who consumes, and who hears how it goes."""
+
+    consumer: Consumer
+    complain: Complaint
+    """Hears what goes wrong with consuming while connected."""
+    stalled: Stalled
 
 
 class Queue:
@@ -61,12 +72,9 @@ class Queue:
         """Set once the first attempt to connect has ended, well or not."""
 
     @asynccontextmanager
-    async def open(self, consumer: Consumer | None = None, complain: Complaint | None = None) -> AsyncIterator[None]:
-        """Stay connected, and consume if a consumer is given, while inside. Never fails because the server is away.
-
-        `complain` hears what goes wrong with consuming while connected.
-        """
-        keeping = asyncio.create_task(self._keep_connected(consumer, complain))
+    async def open(self, consuming: Consuming | None = None) -> AsyncIterator[None]:
+        """Stay connected, and consume if a consumer is given, while inside. Never fails because the server is away."""
+        keeping = asyncio.create_task(self._keep_connected(consuming))
         try:
             yield
         finally:
@@ -97,13 +105,13 @@ class Queue:
             raise self._error.with_traceback(None)
         return self._client
 
-    async def _keep_connected(self, consumer: Consumer | None, complain: Complaint | None) -> None:
+    async def _keep_connected(self, consuming: Consuming | None) -> None:
         while True:
             ended = asyncio.Event()
             client = Client()
             try:
                 await self._connect(client, ended)
-                await self._use(client, ended, consumer, complain)
+                await self._use(client, ended, consuming)
             except (nats.errors.Error, OSError) as error:
                 self._error = error
             finally:
@@ -140,13 +148,11 @@ class Queue:
         self._client = client
         self._tried.set()
 
-    async def _use(
-        self, client: Client, ended: asyncio.Event, consumer: Consumer | None, complain: Complaint | None
-    ) -> None:
+    async def _use(self, client: Client, ended: asyncio.Event, consuming: Consuming | None) -> None:
         """Return when the connection has ended."""
         # The client cancels futures that others wait for when it closes; so consuming is a task of its own, whose
         # cancellation is not ours.
-        consuming = asyncio.create_task(_consume(client, consumer, complain)) if consumer else None
+        task = asyncio.create_task(_consume(client, consuming)) if consuming else None
         try:
             # The event alone will not do: a client whose process was stopped for a while fails while it closes, and
             # then neither tells that it is closed nor connects again.
@@ -157,23 +163,29 @@ class Queue:
             if client.last_error is not None:
                 self._error = client.last_error
         finally:
-            if consuming is not None:
-                await end(consuming)
+            if task is not None and consuming is not None:
+                await end(task)
+                consuming.stalled(None)  # who has no connection cannot know
 
 
-async def _consume(client: Client, consumer: Consumer, complain: Complaint | None) -> None:
+async def _consume(client: Client, consuming: Consuming) -> None:
     """Consume until the connection ends. When it does, the client turns even a cancellation that arrives while it waits
     into an error of its own, so the end of the connection must end this too."""
     while client.is_connected:
         try:
-            subscription = await _subscription(client.jetstream())
+            jetstream = client.jetstream()
+            subscription = await _subscription(jetstream)
+            stalls = Stalls()
             while True:
-                await _one(subscription, consumer)
+                if await _one(subscription, consuming.consumer):
+                    stalls.fed()
+                    consuming.stalled(None)
+                else:
+                    consuming.stalled(stalls.judge(await _look(jetstream)))
         except (nats.errors.Error, OSError) as error:
             if not client.is_connected:
                 return
-            if complain is not None:
-                complain(error)
+            consuming.complain(error)
         await asyncio.sleep(RETRY_S)
 
 
@@ -183,19 +195,37 @@ async def _subscription(jetstream: JetStreamContext) -> JetStreamContext.PullSub
         filter_subject=CREATED,
         ack_policy=AckPolicy.EXPLICIT,
         deliver_policy=DeliverPolicy.ALL,
-        ack_wait=ACK_WAIT_S,
+        ack_wait=ORDERS_DELIVERY.ack_wait_s,
+        max_ack_pending=ORDERS_DELIVERY.max_ack_pending,
+        max_deliver=ORDERS_DELIVERY.max_deliver,
     )
     await jetstream.add_consumer(STREAM, config)
     return await jetstream.pull_subscribe_bind(DURABLE, STREAM)
 
 
-async def _one(subscription: JetStreamContext.PullSubscription, consumer: Consumer) -> None:
+async def _look(jetstream: JetStreamContext) -> Look | None:
+    """Return what the server says of the consumer; None if it does not say: that is the connection's check to tell."""
+    try:
+        found = await jetstream.consumer_info(STREAM, DURABLE, timeout=CHECK_TIMEOUT_S)
+    except (nats.errors.Error, OSError):
+        return None
+    given = found.delivered.consumer_seq if found.delivered else 0
+    return Look(found.num_pending or 0, given, _paused_until(found))
+
+
+def _paused_until(found: ConsumerInfo) -> str | None:
+    return (found.config.pause_until or "an unknown time") if found.paused else None
+
+
+async def _one(subscription: JetStreamContext.PullSubscription, consumer: Consumer) -> bool:
+    """Let one message be worked on; False if none came in time."""
     # One at a time: a larger fetch can hold a delivered message back until its time-out.
     try:
         [message] = await subscription.fetch(1, timeout=FETCH_TIMEOUT_S)
     except TimeoutError:
-        return
+        return False
     await _settle(message, await consumer(message.data))
+    return True
 
 
 async def _settle(message: Msg, done: bool) -> None:
@@ -216,6 +246,15 @@ class Stored(NamedTuple):
 
     seq: int
     payload: bytes
+
+
+class Served(NamedTuple):
+    """How the server serves a durable consumer."""
+
+    subject: str
+    delivery: Delivery
+    paused_until: str | None
+    """The end of its pause; None: it is not paused."""
 
 
 @asynccontextmanager
@@ -239,7 +278,7 @@ async def administration(url: str) -> AsyncIterator[Administration]:
 
 
 class Administration:
-    """What is done to the messages of a queue by hand."""
+    """What is done to the messages of a queue and their consumers by hand."""
 
     def __init__(self, jetstream: JetStreamContext) -> None:
         self._jetstream = jetstream
@@ -274,3 +313,32 @@ class Administration:
         await self._jetstream.publish(what.aside, message.payload, timeout=CONNECT_TIMEOUT_S, headers=name)
         with suppress(nats.js.errors.NotFoundError):  # another hand was quicker
             await self._jetstream.delete_msg(what.stream, message.seq)
+
+    async def served(self, stream: str, consumer: str) -> Served | None:
+        """Return how a durable consumer is served; None if nobody has consumed yet."""
+        try:
+            found = await self._jetstream.consumer_info(stream, consumer)
+        except nats.js.errors.NotFoundError:
+            return None
+        config = found.config
+        delivery = Delivery(config.ack_wait or 0.0, config.max_ack_pending or 0, config.max_deliver or 0)
+        return Served(config.filter_subject or "", delivery, _paused_until(found))
+
+    async def pause(self, stream: str, consumer: str, until: str) -> None:
+        """Let the server give a consumer nothing until a moment (RFC 3339)."""
+        await self._jetstream.pause_consumer(stream, consumer, until)
+
+    async def resume(self, stream: str, consumer: str) -> None:
+        """End a consumer's pause; nothing happens if there is none."""
+        await self._jetstream.resume_consumer(stream, consumer)
+
+    async def serve(self, stream: str, consumer: str, subject: str, delivery: Delivery) -> None:
+        """Serve a durable consumer so from now on. That does not end a pause."""
+        config = (await self._jetstream.consumer_info(stream, consumer)).config
+        wanted = config.evolve(
+            filter_subject=subject,
+            ack_wait=delivery.ack_wait_s,
+            max_ack_pending=delivery.max_ack_pending,
+            max_deliver=delivery.max_deliver,
+        )
+        await self._jetstream.add_consumer(stream, wanted)

@@ -26,7 +26,15 @@ from starlette.routing import Route
 from broker.bodies import whole
 from broker.tasks import end
 from services.shop import metrics as shop_metrics
-from services.shop.errors import DependencyFailed, Failure, OverloadedError, RequestRefused, SettingsError, explain
+from services.shop.errors import (
+    ConsumerStalledError,
+    DependencyFailed,
+    Failure,
+    OverloadedError,
+    RequestRefused,
+    SettingsError,
+    explain,
+)
 from services.shop.health import Check, Health
 from services.shop.logs import Log, configure
 from services.shop.metrics import Metrics
@@ -80,6 +88,12 @@ class Service:
         self.health.note_error(failure)
         self.metrics.error(dependency, failure.code)
         self.log.warn(failure.text, dependency=dependency, error_code=failure.code, **meta)
+
+    def stalled(self, dependency: str, stall: ConsumerStalledError | None, **meta: Any) -> None:
+        """Say of a queue that it gives nothing of what waits, or (None) that it does so no longer."""
+        self.health.note_stall(dependency, 0 if stall is None else stall.waiting)
+        if stall is not None:
+            self.degraded(dependency, stall, **meta)
 
     def route(self, path: str, handler: Handler, method: str = "GET", status: int = 200) -> Route:
         """Return a counted route; `status` is that of a good answer."""

@@ -35,6 +35,7 @@ KINDS = {
     "cache_password_changed": "settings",
     "privileges_revoked": "grants",
     "poison_message": "messages",
+    "stuck_consumer": "consumer",
 }
 """Fault, and the kind of drift as which the platform sees it."""
 

@@ -8,6 +8,7 @@ from broker.contracts.inventory import Device, Inventory
 from broker.contracts.telemetry import LogLine
 from services.platform.fault_port import (
     Commands,
+    Consumers,
     Grants,
     Intruders,
     Lacking,
@@ -128,6 +129,8 @@ class FakeFaults:
     """Workload and module of each intruder."""
     revoked: set[str] = field(default_factory=set)
     poisoned: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
+    """Queues whose consumers are paused."""
     deaf: bool = False
     """A world on which nothing has an effect."""
 
@@ -145,6 +148,10 @@ class FakeFaults:
 
     @property
     def messages(self) -> Messages | Lacking:
+        return self
+
+    @property
+    def consumers(self) -> Consumers | Lacking:
         return self
 
     @property
@@ -222,6 +229,15 @@ class FakeFaults:
 
     async def set_aside(self, name: str) -> None:
         self.poisoned.discard(name)
+
+    async def pause(self, name: str) -> None:
+        self.stuck.add(name)
+
+    async def paused(self, name: str) -> tuple[str, ...]:
+        return ("fulfilment is paused until 2100-01-01T00:00:00Z",) if name in self.stuck else ()
+
+    async def resume(self, name: str) -> None:
+        self.stuck.discard(name)
 
     async def set_link(self, source: str, destination: str, fault: LinkFault) -> None:
         self.links[source, destination] = fault

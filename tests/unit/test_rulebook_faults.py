@@ -102,6 +102,8 @@ CASES = (
          "catalog", "cpu_saturation", ("reconcile", "catalog")),
     Case("message that breaks its consumer", {"fulfilment": {"status": "WARN", "error_code": "RecursionError"}},
          "shop-mq", "config_drift", ("reconcile", "shop-mq")),
+    Case("consumer that is given nothing", {"fulfilment": {"status": "WARN", "error_code": "ConsumerStalledError"}},
+         "shop-mq", "config_drift", ("reconcile", "shop-mq")),
     Case("build that breaks on what it reads", {"catalog": {"status": "ERROR", "error_code": "RecursionError"},
          "gateway": GATEWAY_500, "loadgen": USERS_FAIL}, "catalog", "config_drift", ("reconcile", "catalog")),
     # Containers: the engine's name server forgets who does not run, so nobody is refused any more.
@@ -178,6 +180,41 @@ def test_death_that_turns_out_to_be_for_want_of_memory_is_no_mere_death() -> Non
     world.seconds(2, {"catalog": refused("ContainerOOMKilled"), "gateway": blames("catalog=gaierror", "gaierror")})
     believed = world.proposal().plan.hypothesis
     assert (believed.target, believed.fault_class) == ("catalog", "resource_limit")
+
+
+STALLED: Look = {"status": "WARN", "error_code": "ConsumerStalledError"}
+
+
+def test_a_stall_says_what_it_stands_on_and_that_nothing_is_started_anew() -> None:
+    world = World()
+    world.seconds(5)
+    world.request(text="orders are accepted and none of them is shipped, fulfilment is stuck")
+    world.seconds(6, {"fulfilment": STALLED})
+    proposal = world.proposal()
+    assert proposal.plan.hypothesis.evidence[0].startswith("fulfilment is up and waits, messages wait in shop-mq")
+    assert acts(proposal.plan.tasks) == [("reconcile", "shop-mq")]
+
+
+@pytest.mark.parametrize(
+    ("looks", "target", "fault_class"),
+    [
+        ({"shop-mq": refused(), "fulfilment": blames("shop-mq=ECONNREFUSED", "ECONNREFUSED"),
+          "orders": blames("shop-mq=ECONNREFUSED", "ECONNREFUSED"), "loadgen": USERS_FAIL}, "shop-mq", "process_down"),
+        ({"shop-mq": hung(), "fulfilment": blames("shop-mq=TimeoutError", "TimeoutError"),
+          "orders": blames("shop-mq=TimeoutError", "TimeoutError"), "loadgen": USERS_FAIL}, "shop-mq", "process_hung"),
+        ({"fulfilment": refused()}, "fulfilment", "process_down"),
+        ({"fulfilment": hung()}, "fulfilment", "process_hung"),
+    ],
+    ids=["queue stopped", "queue hung", "fulfilment stopped", "fulfilment hung"],
+)  # fmt: skip
+def test_what_stops_or_hangs_after_a_stall_is_no_stall(looks: dict[str, Look], target: str, fault_class: str) -> None:
+    world = World()
+    world.seconds(5)
+    world.seconds(2, {"fulfilment": STALLED})
+    world.request()
+    world.seconds(4, looks)
+    believed = world.proposal().plan.hypothesis
+    assert (believed.target, believed.fault_class) == (target, fault_class), believed
 
 
 def test_full_volume_is_named_and_nothing_is_done_about_it() -> None:

@@ -42,6 +42,7 @@ class DockerFaults:
     intruders = lacking.INTRUDERS
     grants = lacking.GRANTS
     messages = lacking.MESSAGES
+    consumers = lacking.CONSUMERS
 
     def __init__(self, site: Site) -> None:
         self._site = site

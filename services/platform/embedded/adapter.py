@@ -11,6 +11,7 @@ from broker.contracts.telemetry import LogLine
 from services.platform import health
 from services.platform.commands import COMMANDS
 from services.platform.embedded import processes
+from services.platform.embedded.consumers import restore_consumers
 from services.platform.embedded.freezing import freeze, thaw
 from services.platform.embedded.grants import restore_grants
 from services.platform.embedded.home import Home
@@ -180,6 +181,8 @@ class EmbeddedPlatform:
             done += await restore_grants(call.subject)
         if any(item.what == "messages" for item in before.drift):
             done += await set_aside(call.subject)
+        if any(item.what == "consumer" for item in before.drift):
+            done += await restore_consumers(call.subject)
         await self._require_declared(name)
         return "; ".join(done)
 

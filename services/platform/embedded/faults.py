@@ -18,6 +18,7 @@ from services.platform.embedded.commands import EmbeddedCommands
 from services.platform.embedded.freezing import freeze, thaw
 from services.platform.embedded.home import Home, scope_of
 from services.platform.embedded.intruders import EmbeddedIntruders
+from services.platform.embedded.pausing import EmbeddedConsumers
 from services.platform.embedded.poisoning import EmbeddedMessages
 from services.platform.embedded.privileges import EmbeddedGrants
 from services.platform.embedded.restarts import Restarts
@@ -57,6 +58,7 @@ class EmbeddedFaults:
         self.intruders = EmbeddedIntruders(self._home, self._view)
         self.grants = EmbeddedGrants(self._view)
         self.messages = EmbeddedMessages(self._view)
+        self.consumers = EmbeddedConsumers(self._view)
 
     @property
     def _supervisor(self) -> Supervisor:

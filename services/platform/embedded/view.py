@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import psutil
 
 from services.platform.embedded import drift, processes
+from services.platform.embedded.consumers import consumers_drift
 from services.platform.embedded.grants import grants_drift
 from services.platform.embedded.home import Home, scope_of
 from services.platform.embedded.links import LinkClient
@@ -91,11 +92,14 @@ async def _with_own_word(program: Program, workload: Workload) -> Workload:
     """Add what a running database or queue says itself."""
     if workload.state != "running":
         return workload
-    told = [
-        *(await grants_drift(program) if program.grants else ()),
-        *(await messages_drift(program) if program.messages else ()),
-    ]
-    return replace(workload, drift=(*workload.drift, *told))
+    asked = (
+        (grants_drift, program.grants),
+        (messages_drift, program.messages),
+        (consumers_drift, program.consumers),
+    )
+    # At once: one that does not answer costs each of them its time-out.
+    told = await asyncio.gather(*(ask(program) for ask, declared in asked if declared))
+    return replace(workload, drift=(*workload.drift, *(item for found in told for item in found)))
 
 
 def foreign_processes(home: Home, name: str, pid: int | None) -> tuple[drift.Foreign, ...]:

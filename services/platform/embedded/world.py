@@ -10,7 +10,7 @@ from pydantic import Field
 from broker.contracts.base import Frozen, Token
 from broker.contracts.inventory import Probe
 from broker.errors import SchemaError
-from services.inventory.declared import Grant, Messages
+from services.inventory.declared import Consumer, Grant, Messages
 from services.platform.port import PlatformDownError, UnknownWorkloadError
 
 
@@ -38,6 +38,8 @@ class Program(Frozen):
     """What the database's roles must be allowed."""
     messages: tuple[Messages, ...] = ()
     """What a queue carries for whom, and must be readable."""
+    consumers: tuple[Consumer, ...] = ()
+    """Whom a queue serves, and how."""
 
     def may_run_as(self) -> tuple[tuple[str, ...], ...]:
         """Return the command lines that are no drift."""

@@ -69,6 +69,7 @@ class RemoteFaults(_FaultCalls):
     intruders = lacking.INTRUDERS
     grants = lacking.GRANTS
     messages = lacking.MESSAGES
+    consumers = lacking.CONSUMERS
 
     def __init__(self, url: str, token_file: Path, *, retry_s: float = RETRY_S) -> None:
         """Args: as `RemotePlatform`."""
