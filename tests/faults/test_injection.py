@@ -4,9 +4,11 @@ the agents' own repair. One shop without the control plane, so that nobody but t
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,8 +37,11 @@ KINDS = {
     "cache_password_changed": "settings",
     "privileges_revoked": "grants",
     "poison_message": "messages",
+    "retry_storm": "environment",
 }
 """Fault, and the kind of drift as which the platform sees it."""
+RATES_S = 60.0
+"""On a busy machine rates take their time: each is that of the last five seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,32 @@ async def test_a_fault_that_nobody_repaired_is_healed_to_the_declaration(shop: P
     workloads = await platform.list()
     assert [(item.name, item.drift) for item in workloads if item.drift] == []
     assert {item.state for item in workloads} == {"running"}
+
+
+@pytest.mark.asyncio
+async def test_a_storm_gives_its_dependency_many_times_the_requests_and_ends_with_the_repair(shop: Path) -> None:
+    injector, platform = open_injector(shop), EmbeddedPlatform(shop)
+    spec = Spec("retry_storm", "gateway")
+
+    async def until(holds: Callable[[float, float], bool]) -> None:
+        """Wait until the rates of the catalog and of the gateway, requests per second, are as they are to be."""
+        deadline = time.monotonic() + RATES_S
+        while True:
+            detail = (await injector.evidence(spec)).detail
+            told = re.search(r"catalog finished (\d+) requests a second, gateway (\d+)$", detail)
+            if told is not None and holds(float(told[1]), float(told[2])):
+                return
+            assert time.monotonic() < deadline, detail
+            await asyncio.sleep(0.1)
+
+    opened = await injector.inject(spec)
+    await until(lambda catalog, gateway: catalog > 3 * max(gateway, 1.0))
+    assert (await platform.inspect("catalog")).drift == ()
+    assert (await platform.restart("catalog", key="in-vain")).changed
+    await until(lambda catalog, gateway: catalog > 3 * max(gateway, 1.0))
+    assert (await platform.reconcile("gateway", key="storm")).changed
+    await until(lambda catalog, gateway: 0 < catalog < 2 * gateway)
+    await injector.heal(opened.id)
 
 
 def test_every_kind_of_fault_on_processes_has_its_test() -> None:
