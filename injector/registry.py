@@ -24,6 +24,7 @@ from injector.faults.network import ConnectionsDropped, NetworkLatency, NetworkP
 from injector.faults.privileges import PrivilegesRevoked
 from injector.faults.process import QueueStopped, ServiceHung, ServiceKilled, ServiceStopped
 from injector.faults.resources import CpuLimit, DescriptorsExhausted, DiskFull, MemoryLimit
+from injector.faults.storm import RetryStorm
 
 _ALL: tuple[Fault, ...] = (
     ServiceStopped(),
@@ -58,6 +59,7 @@ _ALL: tuple[Fault, ...] = (
     PrivilegesRevoked(),
     PoisonMessage(),
     StuckConsumer(),
+    RetryStorm(),
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 

@@ -18,6 +18,8 @@ CLEAR_MARGIN = 0.2
 """The rulebook's score of one repair stands this far above every other: it leads (docs/adr/0012)."""
 CERTAIN = 0.85
 """From this score on the device is not in doubt (docs/adr/0012)."""
+AMPLIFICATION = 3.0
+"""Requests at a dependency for each at its clients, from which on they ask it again and again (docs/adr/0029)."""
 PROMPT_TOKENS = 1_700
 """Of a whole prompt, by an estimate that is a fifth above a real vocabulary for the constant part, by far the most of
 it: 1,500 tokens at most (docs/planner.md)."""
@@ -80,6 +82,7 @@ def planner_config(settings: Settings, inventory: Inventory) -> PlannerConfig:
         recalls=True,
         doubts_silence=True,
         certain=CERTAIN,
+        amplification=AMPLIFICATION,
         max_prompt_tokens=PROMPT_TOKENS,
     )
 

@@ -17,10 +17,11 @@ from broker.contracts.catalogue import CATALOGUE
 from broker.contracts.inventory import DeviceKind, Inventory
 from broker.contracts.plan import FaultClass, PromptForm
 
-Signal = Literal["silent", "blame", "error", "slow", "cpu", "degraded", "finding"]
+Signal = Literal["silent", "blame", "error", "slow", "cpu", "degraded", "finding", "storm"]
 """silent: the device's own probe got no answer. blame: it says that a dependency fails. error: it reports an error of
 its own. slow: it waits long for a dependency. cpu: far more cores in use than usual. degraded: not OK, nothing more is
-known. finding: an agent saw it with its own eyes (`check_config`)."""
+known. finding: an agent saw it with its own eyes (`check_config`). storm: a dependency gets many times the requests
+that the devices which use it get."""
 
 Fact = Literal["traffic_measured", "cpu_measured", "silent"]
 """What a step of a remedy may presuppose: a metric nobody measured cannot be looked at, and only a device whose own
@@ -281,6 +282,9 @@ class PlannerConfig(Frozen):
     certain: UnitInterval | None = None
     """From this score on the rulebook's device is not in doubt: between its near causes there a model decides only by
     naming one of them, and with a third it does not lead. None: it leads wherever the rulebook is not clear."""
+    amplification: Annotated[float, Field(gt=1)] | None = None
+    """From so many requests at a dependency on for each that its clients get, they ask it again and again
+    (docs/adr/0029). None: rates of requests say nothing."""
     max_prompt_tokens: Annotated[int, Field(ge=500)] = 1_500
     """What a prompt made of a template may cost, by the conservative estimate of `core/tokens.py`."""
 

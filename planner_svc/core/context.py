@@ -17,6 +17,7 @@ from broker.contracts.inventory import Device
 from broker.contracts.plan import Exchange, PlanRequested, Reason, Tried
 from planner_svc.core.config import PlannerConfig, Signal
 from planner_svc.core.state import Baseline, Past, PlannerState, Sample
+from planner_svc.core.storms import storms
 
 STALE_US = 5_000_000
 """A device whose newest sample is this much older than the newest of all is not looked at any more."""
@@ -197,7 +198,11 @@ def look(config: PlannerConfig, state: PlannerState, request: PlanRequested) -> 
         samples = tuple([s for s in state.samples.get(name, ()) if s.time_us > since])
         if samples and samples[-1].time_us > newest - STALE_US:
             views[name] = View(device, samples)
-    signs = (*_signs_of_views(config, state, views.values()), *_signs_of_findings(config, past))
+    signs = (
+        *_signs_of_views(config, state, views.values()),
+        *_signs_of_storms(config, state, views),
+        *_signs_of_findings(config, past),
+    )
     words = "\n".join((request.text, *(one.answer for one in request.dialogue if one.answer)))
     return Picture(
         config,
@@ -288,6 +293,21 @@ def _merge(config: PlannerConfig, view: View, observed: list[list[Observed]]) ->
             total=len(view.samples) - places[0],
             current=places[-1] == len(view.samples) - 1 and (signal != "error" or view.newest.status != "OK"),
             from_log=from_log,
+        )
+
+
+def _signs_of_storms(config: PlannerConfig, state: PlannerState, views: Mapping[str, View]) -> Iterable[Sign]:
+    for storm in storms(config, {name: view.samples for name, view in views.items()}, state.baselines):
+        yield Sign(
+            signal="storm",
+            device=storm.client,
+            dependency=storm.dependency,
+            error=f"{storm.times:.0f}",
+            classes=frozenset(),
+            first_us=storm.first_us,
+            count=storm.count,
+            total=storm.total,
+            current=storm.current,
         )
 
 

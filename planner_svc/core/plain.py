@@ -106,6 +106,7 @@ def _words(picture: Picture, sign: Sign) -> str:
         "cpu": f"burns {sign.error} cores",
         "degraded": "gives no reason",
         "finding": f"an agent saw {sign.field}={sign.value}",
+        "storm": f"asks {name} {sign.error} times for each request it gets",
     }[sign.signal]
 
 
@@ -134,5 +135,5 @@ def _how_often(sign: Sign) -> str:
 
 def _logs(picture: Picture, view: View, signs: tuple[Sign, ...]) -> list[str]:
     """Return what a device writes, where nothing else says what its trouble is."""
-    told = any(sign.classes or sign.signal in ("slow", "cpu", "finding") for sign in signs)
+    told = any(sign.classes or sign.signal in ("slow", "cpu", "finding", "storm") for sign in signs)
     return [] if told else log_lines(view)

@@ -118,7 +118,7 @@ def one_line(text: str, limit: int) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
-_WORST = {"silent": 0, "blame": 1, "cpu": 2, "error": 3, "slow": 4, "degraded": 5, "finding": 6}
+_WORST = {"silent": 0, "blame": 1, "cpu": 2, "error": 3, "slow": 4, "degraded": 5, "finding": 6, "storm": 1}
 
 
 def order_of(name: str, signs: tuple[Sign, ...]) -> tuple[int, str]:
@@ -174,6 +174,7 @@ def words_of(sign: Sign, shown: str | None = None) -> str:
         "cpu": f"uses {error} cores",
         "degraded": "gives no reason",
         "finding": f"an agent saw {sign.field}={sign.value}",
+        "storm": f"asks {name} {error} times for each request it gets",
     }[sign.signal]
 
 

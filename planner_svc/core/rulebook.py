@@ -90,7 +90,7 @@ def _weigh(picture: Picture, rule: Rule, sign: Sign) -> Candidate | None:
         score *= FROM_LOG
     if (rule.now and not sign.current) or (rule.calm and picture.is_serious):
         score *= NOT_CURRENT
-    if rule.explainable and _explained(picture, sign):
+    if (rule.explainable and _explained(picture, sign)) or _comes_of_a_storm(picture, sign):
         score *= EXPLAINED
     if _host_is_busy(picture, sign):
         score *= HOST_BUSY
@@ -178,6 +178,15 @@ def _is_cause(other: Sign, sign: Sign) -> bool:
         return other.device is not sign.device
     weak = sign.signal in ("slow", "degraded", "error") or bool(sign.classes & {"timeout", "upstream"})
     return other.signal in ("slow", "cpu", "degraded") and weak
+
+
+def _comes_of_a_storm(picture: Picture, sign: Sign) -> bool:
+    """Tell whether load, or what comes of load, is due to a client that asks again and again: it explains what is seen
+    on itself and on whom it asks, against the direction of all other trouble (docs/adr/0029)."""
+    is_load = sign.signal in ("cpu", "slow", "degraded") or bool(sign.classes & {"overloaded", "timeout", "upstream"})
+    return is_load and any(
+        s.signal == "storm" and s.current and sign.device in (s.device, s.dependency) for s in picture.signs
+    )
 
 
 def _host_is_busy(picture: Picture, sign: Sign) -> bool:

@@ -36,6 +36,7 @@ class Sample(Frozen):
     cpu_load: float | None = None
     latency_ms: float | None = None
     success_ratio: float | None = None
+    request_rate: float | None = None
     mem_usage: float | None = None
     error_code: str | None = None
     log_sample: str | None = None
@@ -47,6 +48,7 @@ class Baseline(Frozen):
 
     cpu_load: float | None = None
     latency_ms: float | None = None
+    request_rate: float | None = None
 
 
 class Open(Frozen):
@@ -108,6 +110,7 @@ def with_telemetry(state: PlannerState, telemetry: Telemetry, time_us: int) -> P
         cpu_load=metrics.cpu_load,
         latency_ms=metrics.latency_ms,
         success_ratio=metrics.success_ratio,
+        request_rate=metrics.request_rate,
         mem_usage=metrics.mem_usage,
         error_code=telemetry.error_code,
         log_sample=telemetry.log_sample,
@@ -127,6 +130,7 @@ def _learned(baseline: Baseline, sample: Sample) -> Baseline:
     return Baseline.made(
         cpu_load=_mean(baseline.cpu_load, sample.cpu_load),
         latency_ms=_mean(baseline.latency_ms, sample.latency_ms),
+        request_rate=_mean(baseline.request_rate, sample.request_rate),
     )
 
 

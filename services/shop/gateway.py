@@ -35,10 +35,11 @@ class Gateway:
     def __init__(self, settings: GatewaySettings) -> None:
         self._catalog = Neighbour("catalog", settings.catalog_url)
         self._orders = Neighbour("orders", settings.orders_url)
+        self._reads = settings.reads
         self.service = Service(settings.own, {"catalog": self._catalog.check, "orders": self._orders.check})
 
     async def products(self, _: Request) -> Any:
-        return await self._catalog.call("GET", "/products")
+        return await self._catalog.read("/products", self._reads)
 
     async def product(self, request: Request) -> Any:
         return await self._product(request.path_params["sku"])
@@ -50,7 +51,7 @@ class Gateway:
         return await self._orders.call("POST", "/orders", order)
 
     async def _product(self, sku: str) -> Any:
-        return await self._catalog.call("GET", f"/products/{quote(sku, safe='')}")
+        return await self._catalog.read(f"/products/{quote(sku, safe='')}", self._reads)
 
     @asynccontextmanager
     async def resources(self) -> AsyncIterator[None]:

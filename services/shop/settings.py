@@ -14,6 +14,10 @@ from services.shop.errors import SettingsError
 
 BUDGET_MS = 1_000
 """Less than what callers wait (services/shop/calls.py), so that they hear why."""
+ANSWER_MS = 1_400
+"""What one service waits for another at most: less than the users' patience (1.5 s)."""
+PAUSE_MS = 50
+MAX_ATTEMPTS = 100
 
 
 class Environment:
@@ -183,16 +187,47 @@ class FulfilmentSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Reads:
+    """How patiently, and how often, a neighbour is asked for what may be asked for twice. Unless told: once."""
+
+    attempts: int = 1
+    timeout_s: float = ANSWER_MS / 1_000
+    """For one attempt, connecting included, seconds. What comes later is late, whoever looks when."""
+    pause_s: float = PAUSE_MS / 1_000
+    """Before the next attempt, at most."""
+
+    def pause(self, draw: float) -> float:
+        """Return the pause before the next attempt, seconds: half of it is drawn (0..1), so that those who failed
+        together do not come back together."""
+        return self.pause_s * (1 + draw) / 2
+
+    @classmethod
+    def read(cls, env: Environment, prefix: str) -> Self:
+        return cls(
+            env.whole_or(f"{prefix}_READ_ATTEMPTS", 1, 1, MAX_ATTEMPTS),
+            env.whole_or(f"{prefix}_READ_TIMEOUT_MS", ANSWER_MS, 1, ANSWER_MS) / 1_000,
+            env.whole_or(f"{prefix}_READ_PAUSE_MS", PAUSE_MS, 0, ANSWER_MS) / 1_000,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """Settings of the gateway."""
 
     own: Own
     orders_url: str
     catalog_url: str
+    reads: Reads = field(default_factory=Reads)
+    """Of the catalog's products; a checkout is never sent twice."""
 
     @classmethod
     def read(cls, env: Environment) -> Self:
-        return cls(Own.read(env), env.url("GATEWAY_ORDERS_URL", "http"), env.url("GATEWAY_CATALOG_URL", "http"))
+        return cls(
+            Own.read(env),
+            env.url("GATEWAY_ORDERS_URL", "http"),
+            env.url("GATEWAY_CATALOG_URL", "http"),
+            Reads.read(env, "GATEWAY"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ KINDS = {
     "privileges_revoked": "grants",
     "poison_message": "messages",
     "stuck_consumer": "consumer",
+    "retry_storm": "environment",
 }
 """Fault, and the kind of drift as which the platform sees it."""
 

@@ -13,7 +13,7 @@ from broker.contracts.inventory import Inventory
 from broker.contracts.machine import Command, Event, Publish
 from broker.contracts.plan import PlanAnswered, PlanPrompted, PlanProposed, PlanRequested
 from broker.contracts.telemetry import Metrics, Telemetry
-from planner_svc.config import load_rulebook, newest_templates
+from planner_svc.config import AMPLIFICATION, load_rulebook, newest_templates
 from planner_svc.core.config import PlannerConfig, Rulebook
 from planner_svc.core.machine import PlannerMachine
 from planner_svc.core.state import PlannerState
@@ -44,7 +44,7 @@ def rulebook() -> Rulebook:
 
 def config(mode: Literal["auto", "rulebook"] = "rulebook") -> PlannerConfig:
     """Return the policy's configuration for the shop."""
-    return PlannerConfig(inventory=shop(), rulebook=rulebook(), mode=mode)
+    return PlannerConfig(inventory=shop(), rulebook=rulebook(), mode=mode, amplification=AMPLIFICATION)
 
 
 def asking_config(mode: Literal["hypothesis", "full"]) -> PlannerConfig:
@@ -57,6 +57,7 @@ def asking_config(mode: Literal["hypothesis", "full"]) -> PlannerConfig:
         clear_margin=0.2,
         asks_again=True,
         certain=0.85,
+        amplification=AMPLIFICATION,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.inventory.declared import Declared, declare
+from services.shop.calls import WHOLE_TIMEOUT_S
 from services.shop.errors import SettingsError
 from services.shop.settings import (
     CatalogSettings,
@@ -19,6 +20,7 @@ from services.shop.settings import (
     GatewaySettings,
     LoadgenSettings,
     OrdersSettings,
+    Reads,
 )
 
 SECRETS = {"orders_db_password": "one", "catalog_db_password": "two"}
@@ -52,6 +54,28 @@ def test_what_may_be_left_out_has_its_usual_value_and_is_taken_when_it_is_there(
     given = {**declared, "ORDERS_DB_TIMEOUT_MS": "250", "ORDERS_GIFT_NOTES": "on"}
     other = OrdersSettings.read(Environment(given))
     assert (other.database.budget_s, other.gift_notes) == (0.25, True)
+
+
+def test_the_gateway_reads_once_and_waits_as_long_as_ever_unless_it_is_told_otherwise() -> None:
+    declared = DECLARED["gateway"].environment
+    assert GatewaySettings.read(Environment(declared)).reads == Reads(1, WHOLE_TIMEOUT_S, 0.05)
+    told = {"GATEWAY_READ_ATTEMPTS": "3", "GATEWAY_READ_TIMEOUT_MS": "250", "GATEWAY_READ_PAUSE_MS": "0"}
+    assert GatewaySettings.read(Environment({**declared, **told})).reads == Reads(3, 0.25, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GATEWAY_READ_ATTEMPTS", "0"),
+        ("GATEWAY_READ_ATTEMPTS", "101"),
+        ("GATEWAY_READ_TIMEOUT_MS", "0"),
+        ("GATEWAY_READ_TIMEOUT_MS", "1401"),
+        ("GATEWAY_READ_PAUSE_MS", "-1"),
+    ],
+)
+def test_reads_out_of_bounds_are_refused_by_name(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        GatewaySettings.read(Environment({**DECLARED["gateway"].environment, variable: value}))
 
 
 @pytest.mark.parametrize(
