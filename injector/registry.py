@@ -17,6 +17,7 @@ from injector.faults.configuration import (
 )
 from injector.faults.cpu import CpuHog
 from injector.faults.deployment import BadCommand, BadVersion
+from injector.faults.indexes import DroppedIndex
 from injector.faults.intrusion import ConnectionsExhausted, LoadSpike, TableLocked
 from injector.faults.isolation import DnsBroken, NetworkDisconnected
 from injector.faults.message import PoisonMessage, StuckConsumer
@@ -60,6 +61,7 @@ _ALL: tuple[Fault, ...] = (
     PoisonMessage(),
     StuckConsumer(),
     RetryStorm(),
+    DroppedIndex(),
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 

@@ -12,7 +12,7 @@ from deploy.embedded import postgres, servers
 from deploy.embedded.layout import Layout
 from deploy.status import Tier
 from deploy.vault import Secrets
-from services.inventory.declared import CACHE_SETTINGS, CONSUMERS, GRANTS, MESSAGES, Declared, declare
+from services.inventory.declared import CACHE_SETTINGS, CONSUMERS, GRANTS, INDEXES, MESSAGES, Declared, declare
 from services.inventory.ports import LINKS, port
 from services.platform.embedded.home import SCOPE, STACK_MARKER
 from services.platform.embedded.sections import Section
@@ -276,6 +276,7 @@ def _program(plan: Plan, item: Declared) -> Program:
         admin=plan.shop_admin_dsn if item.probe == "postgres" else "",
         settings=dict(CACHE_SETTINGS) if item.probe == "valkey" else {},
         grants=GRANTS if item.probe == "postgres" else (),
+        indexes=INDEXES if item.probe == "postgres" else (),
         messages=MESSAGES if item.probe == "nats" else (),
         consumers=CONSUMERS if item.probe == "nats" else (),
     )

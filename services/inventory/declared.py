@@ -14,6 +14,7 @@ from broker.contracts.base import Frozen, Token
 from broker.contracts.inventory import Device, DeviceKind, Inventory, Objective, Probe
 from services.inventory.ports import port
 from services.shop import grants as shop
+from services.shop import indexes
 from services.shop.messages import ORDERS_CREATED, ORDERS_DELIVERY
 
 HOST = "127.0.0.1"
@@ -42,6 +43,26 @@ GRANTS = tuple(
     Grant(database=item.database, table=item.table, role=item.role, privileges=item.privileges) for item in shop.GRANTS
 )
 """What the shop's services may do in its database (made by services/shop/schema.py)."""
+
+
+class Index(Frozen):
+    """An index that a database must have."""
+
+    database: Token
+    table: Token
+    name: Token
+    keys: str
+
+    @property
+    def statement(self) -> str:
+        """Return it as SQL; to say it again changes nothing."""
+        return indexes.Index(self.database, self.table, self.name, self.keys).statement
+
+
+INDEXES = tuple(
+    Index(database=item.database, table=item.table, name=item.name, keys=item.keys) for item in indexes.INDEXES
+)
+"""What the shop's database must find quickly (docs/adr/0030)."""
 
 
 class Messages(Frozen):

@@ -114,6 +114,22 @@ class Grants(Protocol):
         ...
 
 
+class Indexes(Protocol):
+    """Indexes of a database."""
+
+    async def drop_index(self, name: str) -> None:
+        """Take the database's first declared index away, let its table grow by an import, and leave it so."""
+        ...
+
+    async def restore_indexes(self, name: str) -> None:
+        """Make the declared indexes again, and take what was imported away."""
+        ...
+
+    async def missing_indexes(self, name: str) -> tuple[str, ...]:
+        """Return a sentence for every declared index that is not there."""
+        ...
+
+
 class Messages(Protocol):
     """Messages in a queue."""
 
@@ -205,6 +221,9 @@ class FaultPort(Protocol):
 
     @property
     def grants(self) -> Grants | Lacking: ...
+
+    @property
+    def indexes(self) -> Indexes | Lacking: ...
 
     @property
     def messages(self) -> Messages | Lacking: ...

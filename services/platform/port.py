@@ -59,6 +59,7 @@ class Drift:
         "grants",
         "messages",
         "consumer",
+        "indexes",
     ]
     name: str
     declared: str

@@ -24,10 +24,13 @@ from services.shop.web import Service, body_of, serve
 
 DATABASE = "shop-db"
 QUEUE = "shop-mq"
-INSERT = "INSERT INTO orders (sku, quantity, customer, price_cents) VALUES ($1, $2, $3, $4) RETURNING id::text"
-INSERT_WITH_NOTE = """
-INSERT INTO orders (sku, quantity, customer, price_cents, gift_note) VALUES ($1, $2, $3, $4, $5) RETURNING id::text
-"""
+EARLIER = "SELECT id::text FROM orders WHERE customer_key(customer) = customer_key($3) ORDER BY created_at DESC LIMIT 1"
+"""The order of the same customer before this one; found by its index (services/shop/indexes.py) or not in time."""
+RETURNING = f"RETURNING id::text, ({EARLIER}) AS earlier"
+INSERT = f"INSERT INTO orders (sku, quantity, customer, price_cents) VALUES ($1, $2, $3, $4) {RETURNING}"  # noqa: S608 - constants
+INSERT_WITH_NOTE = f"""
+INSERT INTO orders (sku, quantity, customer, price_cents, gift_note) VALUES ($1, $2, $3, $4, $5) {RETURNING}
+"""  # noqa: S608 - constants
 """Behind ORDERS_GIFT_NOTES until the schema has the column."""
 CANCEL = "UPDATE orders SET status = 'cancelled' WHERE id = $1"
 SELECT = "SELECT id::text, sku, quantity, customer, price_cents, status FROM orders WHERE id = $1"
@@ -68,7 +71,7 @@ class Orders:
                 await self._database.rows(CANCEL, UUID(order_id))
             raise
         self.service.log.info("order created", order=order_id, sku=new.sku, customer=new.customer)
-        return {"id": order_id, "status": "created"}
+        return {"id": order_id, "status": "created", "earlier": row["earlier"]}
 
     async def _stored(self, new: NewOrder) -> Sequence[Row]:
         values = (new.sku, new.quantity, new.customer, new.price_cents)

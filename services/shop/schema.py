@@ -1,4 +1,4 @@
-"""Makes the shop's databases: users, databases, tables, goods.
+"""Makes the shop's databases: users, databases, tables, goods, indexes.
 
 Running it again changes nothing but the passwords, which become the given ones.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from services.shop.database import Administration, administration
 from services.shop.grants import GRANTS
+from services.shop.indexes import INDEXES
 from services.shop.products import PRODUCTS
 
 CATALOG_TABLES = """
@@ -30,6 +31,17 @@ CREATE TABLE IF NOT EXISTS orders (
     shipped_at  timestamptz
 );
 """
+CUSTOMER_KEY = r"""
+CREATE OR REPLACE FUNCTION customer_key(name text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+BEGIN
+    RETURN (
+        SELECT md5(string_agg(word, ' ' ORDER BY word))
+        FROM regexp_split_to_table(lower(normalize(name, NFKD)), '[^[:alnum:]]+') AS word WHERE word <> ''
+    );
+END $$;
+"""
+"""By which a customer is found again however the name was written: case, spacing, order of the words. Hashed, since a
+name may be longer than an index takes."""
 
 
 async def prepare(admin_dsn: str, secrets: Mapping[str, str]) -> None:
@@ -54,9 +66,13 @@ async def prepare(admin_dsn: str, secrets: Mapping[str, str]) -> None:
         )
     async with administration(admin_dsn, "orders") as orders:
         await orders.run(ORDERS_TABLES)
+        await orders.run(CUSTOMER_KEY)
     for grant in GRANTS:
         async with administration(admin_dsn, grant.database) as database:
             await database.run(grant.statement)
+    for index in INDEXES:
+        async with administration(admin_dsn, index.database) as database:
+            await database.run(index.statement)
 
 
 async def _user_and_database(server: Administration, name: str, password: str) -> None:

@@ -37,6 +37,7 @@ KINDS = {
     "poison_message": "messages",
     "stuck_consumer": "consumer",
     "retry_storm": "environment",
+    "dropped_index": "indexes",
 }
 """Fault, and the kind of drift as which the platform sees it."""
 

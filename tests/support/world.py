@@ -10,6 +10,7 @@ from services.platform.fault_port import (
     Commands,
     Consumers,
     Grants,
+    Indexes,
     Intruders,
     Lacking,
     Limits,
@@ -128,6 +129,7 @@ class FakeFaults:
     foreign: set[tuple[str, str]] = field(default_factory=set)
     """Workload and module of each intruder."""
     revoked: set[str] = field(default_factory=set)
+    unindexed: set[str] = field(default_factory=set)
     poisoned: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
     """Queues whose consumers are paused."""
@@ -144,6 +146,10 @@ class FakeFaults:
 
     @property
     def grants(self) -> Grants | Lacking:
+        return self
+
+    @property
+    def indexes(self) -> Indexes | Lacking:
         return self
 
     @property
@@ -220,6 +226,15 @@ class FakeFaults:
 
     async def missing_grants(self, name: str) -> tuple[str, ...]:
         return ("orders on orders may SELECT, not SELECT, INSERT",) if name in self.revoked else ()
+
+    async def drop_index(self, name: str) -> None:
+        self.unindexed.add(name)
+
+    async def restore_indexes(self, name: str) -> None:
+        self.unindexed.discard(name)
+
+    async def missing_indexes(self, name: str) -> tuple[str, ...]:
+        return ("orders_customer_key of orders is missing",) if name in self.unindexed else ()
 
     async def poison(self, name: str) -> None:
         self.poisoned.add(name)

@@ -26,9 +26,9 @@ ONLY_CONTAINERS: dict[str, Callable[[EmbeddedFaults], Awaitable[None]]] = {
     "memory": lambda faults: faults.set_limits("orders", Limits(memory_bytes=1 << 20)),
     "throttle": lambda faults: faults.set_link("orders", "shop-db", LinkFault("throttle", rate_kbit=8.0)),
 }
-PARTS = ("commands", "intruders", "grants", "messages", "consumers", "networks", "names", "volumes")
+PARTS = ("commands", "intruders", "grants", "indexes", "messages", "consumers", "networks", "names", "volumes")
 OFFERED: dict[Platform, frozenset[str]] = {
-    "embedded": frozenset({"commands", "intruders", "grants", "messages", "consumers"}),
+    "embedded": frozenset({"commands", "intruders", "grants", "indexes", "messages", "consumers"}),
     "docker": frozenset({"networks", "names", "volumes"}),
 }
 NOT_TRIED_THERE = {"missing_variable", "cache_full", "cache_password_changed"}
@@ -59,6 +59,7 @@ class OnContainers(FakeFaults):
     commands = docker_lacking.COMMANDS
     intruders = docker_lacking.INTRUDERS
     grants = docker_lacking.GRANTS
+    indexes = docker_lacking.INDEXES
     messages = docker_lacking.MESSAGES
     consumers = docker_lacking.CONSUMERS
 
@@ -94,7 +95,7 @@ def test_every_adapter_offers_what_its_platform_has_and_refuses_the_rest_by_name
 
 
 def test_the_proxy_passes_on_what_its_adapter_has_and_nothing_else() -> None:
-    for part in ("commands", "intruders", "grants", "messages", "consumers"):
+    for part in ("commands", "intruders", "grants", "indexes", "messages", "consumers"):
         assert getattr(DockerFaults, part) is getattr(RemoteFaults, part)
     assert {verb.part for verb in FAULT_VERBS.values()} == {"", *OFFERED["docker"]}
     assert "fault.set_command" not in FAULT_VERBS

@@ -355,6 +355,24 @@ def test_error_that_a_repaired_service_still_remembers_is_acted_on_no_more() -> 
     assert {target for _, target in acts(world.proposal().plan.tasks)} == {"orders"}
 
 
+@pytest.mark.parametrize(
+    "database",
+    [{}, {"shop-db": {"cpu_load": 1.7}, "catalog": {"status": "WARN", "note": "slow:shop-db=180ms"}}],
+    ids=["behind a lock", "without an index"],
+)
+def test_statements_that_wait_in_vain_while_the_check_is_well_are_drift_of_the_database(
+    database: dict[str, Look],
+) -> None:
+    world = World()
+    world.seconds(10)
+    world.request()
+    world.seconds(6, {"orders": {"status": "ERROR", "error_code": "TimeoutError"}, "gateway": GATEWAY_500,
+                      "loadgen": USERS_FAIL, **database})  # fmt: skip
+    plan = world.proposal().plan
+    assert (plan.hypothesis.target, plan.hypothesis.fault_class) == ("shop-db", "config_drift")
+    assert ("reconcile", "shop-db") in acts(plan.tasks)
+
+
 def test_patience_ends_and_the_likeliest_candidate_is_taken() -> None:
     world = World()
     world.seconds(5)

@@ -41,6 +41,7 @@ class DockerFaults:
     commands = lacking.COMMANDS
     intruders = lacking.INTRUDERS
     grants = lacking.GRANTS
+    indexes = lacking.INDEXES
     messages = lacking.MESSAGES
     consumers = lacking.CONSUMERS
 

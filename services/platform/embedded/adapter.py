@@ -15,6 +15,7 @@ from services.platform.embedded.consumers import restore_consumers
 from services.platform.embedded.freezing import freeze, thaw
 from services.platform.embedded.grants import restore_grants
 from services.platform.embedded.home import Home
+from services.platform.embedded.indexes import restore_indexes
 from services.platform.embedded.logs import read_lines
 from services.platform.embedded.messages import set_aside
 from services.platform.embedded.view import View, foreign_processes
@@ -179,6 +180,8 @@ class EmbeddedPlatform:
             done.append(await self._until_answering(call.subject, "started as declared"))
         if any(item.what == "grants" for item in before.drift):
             done += await restore_grants(call.subject)
+        if any(item.what == "indexes" for item in before.drift):
+            done += await restore_indexes(call.subject)
         if any(item.what == "messages" for item in before.drift):
             done += await set_aside(call.subject)
         if any(item.what == "consumer" for item in before.drift):

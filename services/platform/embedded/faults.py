@@ -17,6 +17,7 @@ from services.platform.embedded import lacking, processes
 from services.platform.embedded.commands import EmbeddedCommands
 from services.platform.embedded.freezing import freeze, thaw
 from services.platform.embedded.home import Home, scope_of
+from services.platform.embedded.importing import EmbeddedIndexes
 from services.platform.embedded.intruders import EmbeddedIntruders
 from services.platform.embedded.pausing import EmbeddedConsumers
 from services.platform.embedded.poisoning import EmbeddedMessages
@@ -57,6 +58,7 @@ class EmbeddedFaults:
         self.commands = EmbeddedCommands(self._view, self._restarts)
         self.intruders = EmbeddedIntruders(self._home, self._view)
         self.grants = EmbeddedGrants(self._view)
+        self.indexes = EmbeddedIndexes(self._view)
         self.messages = EmbeddedMessages(self._view)
         self.consumers = EmbeddedConsumers(self._view)
 

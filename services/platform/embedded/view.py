@@ -12,6 +12,7 @@ from services.platform.embedded import drift, processes
 from services.platform.embedded.consumers import consumers_drift
 from services.platform.embedded.grants import grants_drift
 from services.platform.embedded.home import Home, scope_of
+from services.platform.embedded.indexes import indexes_drift
 from services.platform.embedded.links import LinkClient
 from services.platform.embedded.messages import messages_drift
 from services.platform.embedded.settings import settings_drift
@@ -94,6 +95,7 @@ async def _with_own_word(program: Program, workload: Workload) -> Workload:
         return workload
     asked = (
         (grants_drift, program.grants),
+        (indexes_drift, program.indexes),
         (messages_drift, program.messages),
         (consumers_drift, program.consumers),
     )

@@ -10,7 +10,7 @@ from pydantic import Field
 from broker.contracts.base import Frozen, Token
 from broker.contracts.inventory import Probe
 from broker.errors import SchemaError
-from services.inventory.declared import Consumer, Grant, Messages
+from services.inventory.declared import Consumer, Grant, Index, Messages
 from services.platform.port import PlatformDownError, UnknownWorkloadError
 
 
@@ -36,6 +36,8 @@ class Program(Frozen):
     """Settings that a running server can be asked for, and must have."""
     grants: tuple[Grant, ...] = ()
     """What the database's roles must be allowed."""
+    indexes: tuple[Index, ...] = ()
+    """What the database must find quickly."""
     messages: tuple[Messages, ...] = ()
     """What a queue carries for whom, and must be readable."""
     consumers: tuple[Consumer, ...] = ()

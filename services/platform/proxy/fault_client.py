@@ -68,6 +68,7 @@ class RemoteFaults(_FaultCalls):
     commands = lacking.COMMANDS
     intruders = lacking.INTRUDERS
     grants = lacking.GRANTS
+    indexes = lacking.INDEXES
     messages = lacking.MESSAGES
     consumers = lacking.CONSUMERS
 
