@@ -187,7 +187,7 @@ class TestMachines:
 
         began = time.monotonic()
         assert machine_main("scheduler", desk, background, connect=server) == Exit.OK
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 60.0
         assert healthy[0]["checks"] == {"broker": True, "control": True, "caught_up": True}
         assert healthy[0]["status"] == "OK"
         assert "scheduler.v1" in server.journal.snapshots
