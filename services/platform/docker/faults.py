@@ -105,6 +105,7 @@ class DockerFaults:
         for container in await must_run(self._site, name):
             for _ in range(processes - await self._hogs(container)):
                 await self._engine.exec(container, _BURN, detach=True)
+            await self._until_burning(container, processes)
 
     async def hogs(self, name: str) -> int:
         """Return how many burners run in its containers."""
@@ -212,6 +213,15 @@ class DockerFaults:
 
     async def _hogs(self, container: Container) -> int:
         return sum(process.command.endswith(HOG_MARKER) for process in await self._engine.top(container))
+
+    async def _until_burning(self, container: Container, processes: int) -> None:
+        """The engine answers for a detached command before the program has begun: whoever counts then counts too few,
+        and would start too many the next time."""
+        deadline = time.monotonic() + END_DEADLINE_S
+        while await self._hogs(container) < processes:
+            if time.monotonic() > deadline:
+                raise VerbFailedError(f"{container.service}'s burners did not begin within {END_DEADLINE_S:g} s")
+            await asyncio.sleep(POLL_S)
 
     async def _recreate_all(self, name: str, wanted: Callable[[Container], Blueprint]) -> None:
         async with self._site.locked(name):
