@@ -194,7 +194,9 @@ def _wanted(picture: Picture, remedy: Remedy, target: Device) -> list[Step]:
     traffic = picture.views.get(picture.traffic.name) if picture.traffic else None
     own = picture.views.get(target.name)
     facts = {
-        "traffic_measured": traffic is not None and _measured(traffic.newest.success_ratio, traffic.newest.latency_ms),
+        # Not the newest alone: where every request of the last second still hangs, the seconds before tell of it.
+        "traffic_measured": traffic is not None
+        and any(_measured(sample.success_ratio, sample.latency_ms) for sample in traffic.samples),
         "cpu_measured": own is not None and any(sample.cpu_load is not None for sample in own.samples),
         "silent": picture.is_silent(target.name, SILENT_SAMPLES)
         and not (picture.config.doubts_silence and picture.is_blind),

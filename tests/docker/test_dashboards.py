@@ -82,13 +82,15 @@ def incident(whole_stack: ComposeStack) -> str:
 def run_with_metrics(stack: ComposeStack) -> str:
     """Run incidents until a metric agent was asked in one; give its name. A plan does without where a busy machine
     leaves the users' traffic unmeasured just then."""
+    seen: list[list[str]] = []
     for seed in range(1, MAX_RUNS + 1):
         ran = stack.triage("run", SCENARIO, "--seed", str(seed), "--json", timeout_s=300.0)
         assert ran.code == 0, (ran.err, ran.out[-2_000:])
         incident = str(ran.json["incident"])
         if sources_of(stack, incident):
             return incident
-    raise AssertionError(f"no plan of {MAX_RUNS} runs asked a metric agent")
+        seen.append(results_of(stack, incident))
+    raise AssertionError(f"no plan of {MAX_RUNS} runs asked a metric agent, or none answered: {seen}")
 
 
 def filled_in(expr: str, variables: dict[str, str]) -> str:
@@ -174,6 +176,12 @@ def sources_of(stack: ComposeStack, incident: str) -> list[str]:
     """Return where the metric agents' results of an incident say their values are from."""
     rows = [row["payload"] for row in stack.journal(incident) if row.get("type") == "result"]
     return [row["evidence"][0] for row in rows if row["kind"] == "metric" and row["evidence"]]
+
+
+def results_of(stack: ComposeStack, incident: str) -> list[str]:
+    """Return what the agents answered in an incident, a sentence each."""
+    rows = [row["payload"] for row in stack.journal(incident) if row.get("type") == "result"]
+    return [f"{row['kind']} {row['status']}: {row['out']}" for row in rows]
 
 
 def test_metric_agents_ask_prometheus(stack: ComposeStack, incident: str) -> None:

@@ -29,8 +29,8 @@ SCENARIO = "db_conn_drift"
 
 
 def settings(url: str) -> dict[str, str]:
-    """The scheduler waits 45 s for a plan; a busy machine may take its time to read the prompt for the first time."""
-    return {"TRIAGE_PLANNER_MODE": "auto", "TRIAGE_MODEL_URL": url, "TRIAGE_MODEL_TIMEOUT_S": "40"}
+    """A busy machine may take its time to read the prompt for the first time; the scheduler waits even longer."""
+    return {"TRIAGE_PLANNER_MODE": "auto", "TRIAGE_MODEL_URL": url, "TRIAGE_MODEL_TIMEOUT_S": "120"}
 
 
 def played(home: Path, recording: Path) -> tuple[Outcome, list[LlmRecord]]:

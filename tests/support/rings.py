@@ -1,5 +1,6 @@
-"""`make test`: the rings by cost. The quick ones first and alone; then those on containers beside those on processes,
-for both mostly wait for something. What the first of the two says is shown when it is over.
+"""`make test`: the rings by cost. The quick ones first and alone; then, alone as well, what asks a real model, which
+takes every core it is given and is starved beside anything; then those on containers beside those on processes, as both
+mostly wait for something. What the first of these two says is shown when it is over.
 
     python -m tests.support.rings [ARGUMENT ...]      # arguments are given to every pytest
 """
@@ -18,8 +19,9 @@ from tests.support.docker_ring import why_not
 
 QUICK = ("tests/unit", "tests/property", "tests/contract", "tests/replay")
 QUICK_MARKS = "not integration and not stack and not docker"
+MODEL_MARKS = "local_llm"
 DOCKER_MARKS = "docker"
-EMBEDDED_MARKS = "(integration or stack) and not docker and not ui"
+EMBEDDED_MARKS = "(integration or stack) and not local_llm and not docker and not ui"
 END_S = 60.0
 """So long a ring that was interrupted may take down what it has up."""
 
@@ -31,9 +33,9 @@ def command(places: Sequence[str], marks: str, more: Sequence[str]) -> list[str]
 
 def main(more: Sequence[str]) -> int:
     """Run the rings; return the exit code of the first that failed, 0 if none did."""
-    quick = _run(command(QUICK, QUICK_MARKS, more))
-    if quick:
-        return quick
+    first = _run(command(QUICK, QUICK_MARKS, more)) or _run(command(["tests"], MODEL_MARKS, more))
+    if first:
+        return first
     if why_not() is not None:
         return _run(command(["tests"], DOCKER_MARKS, more)) or _run(command(["tests"], EMBEDDED_MARKS, more))
     with tempfile.TemporaryFile() as said, _beside(command(["tests"], DOCKER_MARKS, more), said) as docker:

@@ -31,8 +31,8 @@ def test_all_rings_run_and_what_the_one_beside_said_comes_at_the_end(
 ) -> None:
     end(monkeypatch, ran, {})
     assert rings.main([]) == 0
-    first, *beside = ran.read_text().splitlines()
-    assert first == rings.QUICK_MARKS
+    first, second, *beside = ran.read_text().splitlines()
+    assert (first, second) == (rings.QUICK_MARKS, rings.MODEL_MARKS)
     assert sorted(beside) == sorted([rings.DOCKER_MARKS, rings.EMBEDDED_MARKS])
     sys.stdout.flush()
     assert capfd.readouterr().out.splitlines()[-1] == f"said by {rings.DOCKER_MARKS}"
@@ -51,7 +51,7 @@ def test_a_ring_that_fails_fails_the_whole(
 ) -> None:
     end(monkeypatch, ran, codes)
     assert rings.main([]) == expected
-    assert len(ran.read_text().splitlines()) == 3
+    assert len(ran.read_text().splitlines()) == 4
 
 
 def test_where_a_quick_ring_fails_no_server_is_started(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,9 +60,16 @@ def test_where_a_quick_ring_fails_no_server_is_started(ran: Path, monkeypatch: p
     assert ran.read_text().splitlines() == [rings.QUICK_MARKS]
 
 
+def test_where_the_ring_with_a_model_fails_none_follows(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end(monkeypatch, ran, {rings.MODEL_MARKS: 1})
+    assert rings.main([]) == 1
+    assert ran.read_text().splitlines() == [rings.QUICK_MARKS, rings.MODEL_MARKS]
+
+
 @pytest.mark.parametrize("code", [0, 1])
 def test_without_docker_its_ring_says_so_first(ran: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(rings, "why_not", lambda: "no engine")
     end(monkeypatch, ran, {rings.EMBEDDED_MARKS: code})
     assert rings.main([]) == code
-    assert ran.read_text().splitlines() == [rings.QUICK_MARKS, rings.DOCKER_MARKS, rings.EMBEDDED_MARKS]
+    expected = [rings.QUICK_MARKS, rings.MODEL_MARKS, rings.DOCKER_MARKS, rings.EMBEDDED_MARKS]
+    assert ran.read_text().splitlines() == expected

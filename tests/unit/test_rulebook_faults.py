@@ -381,3 +381,20 @@ def test_patience_ends_and_the_likeliest_candidate_is_taken() -> None:
     believed = world.proposal().plan.hypothesis
     assert (believed.target, believed.fault_class) == ("orders", "config_drift")
     assert believed.confidence < 0.6
+
+
+def test_users_whose_requests_all_hang_right_now_are_still_looked_at_for_they_were_measured_a_moment_ago() -> None:
+    drift: dict[str, Look] = {
+        "orders": blames("shop-db=gaierror", "gaierror"),
+        "gateway": GATEWAY_500,
+        "loadgen": {**USERS_FAIL, "success_ratio": None, "latency_ms": None, "status": "WARN"},
+    }
+    world = World()
+    world.seconds(5)
+    world.second({**drift, "loadgen": USERS_FAIL})
+    world.seconds(2, drift)
+    world.request(text="checkout is dead, db maybe??")
+    world.seconds(2, drift)
+    plan = world.proposal().plan
+    assert plan.hypothesis.fault_class == "config_drift"
+    assert "check_metrics" in {task.type for task in plan.tasks}
