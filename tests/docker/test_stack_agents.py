@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from broker.subjects import ACK_WAIT_S
 from harness.bench.containers import give, kills
 from harness.compose.tail import Row, opened
 from harness.figures import percentile
@@ -18,6 +22,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.asyncio]
 
 TASKS, RATE = 90, 6.0
 KILLS = 5
+Scale = Callable[[int], Awaitable[None]]
 
 
 async def scale(stack: ComposeStack, number: int) -> None:
@@ -28,13 +33,22 @@ async def scale(stack: ComposeStack, number: int) -> None:
     )
 
 
-async def test_agents_scaled_from_one_to_three_under_load_share_it(stack: ComposeStack, record_property: Any) -> None:
+@pytest_asyncio.fixture
+async def agents(stack: ComposeStack) -> AsyncIterator[Scale]:
+    """Sets how many log agents there are; afterwards there is one again, however the test ended."""
+    yield partial(scale, stack)
     await scale(stack, 1)
+
+
+async def test_agents_scaled_from_one_to_three_under_load_share_it(
+    stack: ComposeStack, agents: Scale, record_property: Any
+) -> None:
+    await agents(1)
     incident = f"load-{secrets.token_hex(4)}"
     async with opened(stack.compose) as tail:
         ordering = asyncio.create_task(give(stack.compose, incident, count=TASKS, rate=RATE))
         await tail.first(lambda row: row.type == "result" and row.of(incident), 30.0)
-        await scale(stack, 3)
+        await agents(3)
         await ordering
 
         def results(rows: list[Row]) -> list[Row]:
@@ -56,16 +70,15 @@ async def test_agents_scaled_from_one_to_three_under_load_share_it(stack: Compos
     assert takers.keys() == {"log-agent-1", "log-agent-2", "log-agent-3"}
     assert min(takers.values()) >= TASKS // 15, f"hardly shared: {takers}"
     record_property("tasks per agent", dict(takers))
-    await scale(stack, 1)
 
 
 async def test_a_container_killed_in_mid_task_loses_its_task_to_another_at_once(
-    stack: ComposeStack, record_property: Any
+    stack: ComposeStack, agents: Scale, record_property: Any
 ) -> None:
-    await scale(stack, 2)
+    """At once: not when its order's ack runs out. How soon is measured by `make bench-docker`, on a quiet machine."""
+    await agents(2)
     said: list[str] = []
     spans = await kills(stack.project, stack.compose, KILLS, said.append)
     record_property("reassigned after, ms", [round(span * 1_000) for span in spans])
     assert len(spans) == KILLS
-    assert percentile(spans, 0.5) < 0.5, spans
-    await scale(stack, 1)
+    assert percentile(spans, 0.5) < ACK_WAIT_S / 2, spans

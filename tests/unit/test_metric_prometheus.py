@@ -139,7 +139,7 @@ def held() -> Iterator[threading.Event]:
 @pytest.mark.asyncio
 async def test_a_server_that_does_not_answer_is_given_up_in_time(held: threading.Event) -> None:
     def answer(asked: Asked) -> Reply:
-        held.wait(5)
+        held.wait(10)
         return Reply(200, [GOOD])
 
     with running_prometheus(answer) as canned:
@@ -150,7 +150,7 @@ async def test_a_server_that_does_not_answer_is_given_up_in_time(held: threading
         took_s = time.monotonic() - began
         await source.close()
         held.set()
-    assert took_s < 1.0
+    assert took_s < 4.0
 
 
 @pytest.mark.asyncio
