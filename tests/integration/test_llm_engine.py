@@ -23,7 +23,7 @@ from broker.contracts.plan import ChatMessage
 from harness.errors import ModelDownError
 from harness.llm import known, server
 from harness.llm.probe import ModelReport, cases, probe
-from harness.llm.server import Running, examine, serving
+from harness.llm.server import WAITING, Running, examine, serving
 from planner_svc.config import ModelSettings
 from planner_svc.core.answer import SCHEMA_NAME, answer_schema, read_answer
 from planner_svc.core.draft import plan_schema
@@ -60,6 +60,11 @@ def test_what_is_served_is_known_by_its_bytes(running: Running) -> None:
         model.bytes,
     )
     assert running.url == f"http://127.0.0.1:{running.options.port}/v1"
+
+
+def test_engine_was_told_not_to_spin_for_long(running: Running) -> None:
+    told = psutil.Process(running.process.pid).environ()
+    assert WAITING & told.keys(), "two engines on the same cores would hold each other up fifty times over"
 
 
 @pytest.mark.asyncio

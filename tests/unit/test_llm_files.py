@@ -167,3 +167,9 @@ def test_taken_port_is_refused_before_anything_is_started(tmp_path: Path, monkey
 def test_how_an_engine_ended_is_told_in_words(tmp_path: Path, code: int, said: str) -> None:
     log = write(tmp_path / "log", b"0.1 I loading\n0.2 E srv: cannot load model\n0.3 I bye\n")
     assert said in server.why_ended(code, log)
+
+
+def test_engine_leaves_the_cores_to_others_unless_it_is_told_how_to_wait() -> None:
+    assert server.engine_environment({"HOME": "/h"}) == {"HOME": "/h", "GOMP_SPINCOUNT": server.SPINS}
+    for told in ({"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}):
+        assert server.engine_environment(told) == told
